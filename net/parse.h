@@ -1,0 +1,62 @@
+/* Finds and checks the headers in a packet's private head.
+ *
+ * One pass, bounded: Ethernet (the outer tag is already in pkt->tag), at most one
+ * inner tag, ARP, IPv4 with options, IPv6 with up to eight extension headers, TCP,
+ * UDP, ICMP.  A header that contradicts itself or the frame's length is a drop
+ * reason; a protocol that is not known is fine.  The head must hold min(len,
+ * PKT_PARSE) bytes. */
+#ifndef NET_PARSE_H
+#define NET_PARSE_H
+
+#include "net/headers.h"
+#include "net/pkt.h"
+
+#define PKT_PARSE 128u
+
+/* Moves the outermost 802.1Q/802.1ad tag of the frame into pkt->tag, if there is
+ * one in the frame and none in pkt->tag yet; shifts head by 4 and adjusts
+ * vnet.csum_start and hdr_len.  Returns DROP_NONE or DROP_VLAN_TRUNCATED. */
+enum drop_reason pkt_untag(struct pkt *k);
+
+/* Fills type, flags, l3_off, l4_off, ip_proto; l4_off is the end of the IP headers (of
+ * Ethernet's when it is not IP) also where there is no PKT_L4.  Returns the reason to drop the frame
+ * or DROP_NONE.  Checks the source MAC, every length, the IPv4 header checksum, and
+ * that vnet's offload fields agree with the headers. */
+enum drop_reason pkt_parse(struct pkt *k);
+
+static inline struct eth_hdr *pkt_eth(const struct pkt *k) { return (struct eth_hdr *)k->head; }
+static inline struct arp_hdr *pkt_arp(const struct pkt *k)
+{
+	return (struct arp_hdr *)(k->head + k->l3_off);
+}
+static inline struct ip4_hdr *pkt_ip4(const struct pkt *k)
+{
+	return (struct ip4_hdr *)(k->head + k->l3_off);
+}
+static inline struct ip6_hdr *pkt_ip6(const struct pkt *k)
+{
+	return (struct ip6_hdr *)(k->head + k->l3_off);
+}
+static inline struct tcp_hdr *pkt_tcp(const struct pkt *k)
+{
+	return (struct tcp_hdr *)(k->head + k->l4_off);
+}
+static inline struct udp_hdr *pkt_udp(const struct pkt *k)
+{
+	return (struct udp_hdr *)(k->head + k->l4_off);
+}
+static inline struct icmp_hdr *pkt_icmp(const struct pkt *k)
+{
+	return (struct icmp_hdr *)(k->head + k->l4_off);
+}
+/* Whether the L4 header's own checksum field holds only the pseudo-header's sum.  Not the
+ * same as NEEDS_CSUM: a guest that tunnels leaves the checksum of an inner header to
+ * us, and that of the outer one, which PKT_L4 speaks of, is then complete (or zero). */
+static inline bool pkt_l4_partial(const struct pkt *k)
+{
+	return k->vnet.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM && k->vnet.csum_start == k->l4_off;
+}
+/* Bytes of the IP packet that follow l4_off (padding of short frames excluded). */
+uint32_t pkt_l4_len(const struct pkt *k);
+
+#endif
