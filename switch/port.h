@@ -1,0 +1,182 @@
+/* The port contract: how anything attaches to the switch.
+ *
+ * A backend (tap/, nat/, a test) makes its own object, fills a port_ops table and
+ * calls sw_port_add(); from then on the switch calls it through the table and it
+ * calls the switch through the functions at the end.  A port's life:
+ *
+ *	sw_port_add()   main    listed, link down, no worker calls it
+ *	port_start(fd)  main    link up: its worker polls fd, calls rx_burst and tx_burst
+ *	port_stop()     main    link down again; when it returns no worker is inside
+ *	                        the port or will enter it, and the fd may be closed
+ *	sw_port_del()   main    stop, ops->close, forgotten; index reused with a new generation
+ *
+ * A port whose other side is not there yet (a stream that dials, an interface that
+ * does not exist) stays stopped and starts when it can; it may start and stop many
+ * times.  What happens on the worker and needs main (end of file, a new member) is
+ * told with port_event(), and comes back as ops->event on the main thread.
+ *
+ * Member ports: one backend object with many peers (dgram) adds a port for each with
+ * port_member_new(), from the worker, and sets pkt->in_port to it in rx_burst.
+ * A member shares its parent's ops, priv and fd, has its own peer pointer,
+ * counters, generation and limits, and is never started itself: it runs while its
+ * parent does.
+ *
+ * A port that does not drain is dropped to (TX_FULL) and never waited for. */
+#ifndef SWITCH_PORT_H
+#define SWITCH_PORT_H
+
+#include "net/counter.h"
+#include "net/pkt.h"
+#include "net/types.h"
+#include "vlan/vlan.h"
+
+struct sw;
+struct worker;
+struct port;
+
+#define PORT_NAME_MAX 96 /* with the terminating zero; "PARENT/PEER" for members */
+
+/* One packet offered to a port. */
+struct pkt_out {
+	struct pkt *pkt;
+	struct vlan_tag tag; /* to leave with; tpid 0 = untagged */
+	uint8_t drop;        /* set by tx_burst when not sent: enum drop_reason */
+	bool taken;          /* set by tx_burst when it keeps pkt (never when PKT_SHARED) */
+	uint8_t slot;        /* the pipeline's own */
+};
+
+struct port_caps {
+	unsigned offloads; /* enum pkt_offload the port takes on tx; fixed while started */
+	uint32_t mtu;      /* largest L3 payload on tx; 0 = 65535 */
+};
+
+/* Receives one "key: value" of describe. */
+typedef void port_describe_fn(void *arg, const char *key, const char *value);
+
+struct port_ops {
+	const char *type; /* "tap", "dgram", ... as in the config; never NULL */
+
+	/* Frames come from and go to members only; the port itself is never sent to. */
+	bool members;
+
+	/* Worker; does not block; may not be NULL unless the port never starts with an fd.
+	 * Takes up to `max` (<= PKT_BURST) frames from the pool and returns how many; fewer
+	 * than max means the source is dry for now.  Frames it must refuse are returned
+	 * too, with pkt->drop set, so that they are counted; where not even a packet could
+	 * be had, port_rx_lost().  It stops early after PORT_RX_BYTES so that what it read
+	 * is still in the cache when it is sent.  It fills head, len, head_len, tail, vnet,
+	 * and tag when the kernel delivered the tag beside the frame. */
+	unsigned (*rx_burst)(struct port *p, struct worker *w, struct pkt **out, unsigned max);
+
+	/* Worker; does not block, must accept any n <= PKT_BURST.  Every frame fits caps.
+	 * Sends or sets drop for each entry; does not count (the switch does).  May write to
+	 * or take packets that are not PKT_SHARED, else reads only. */
+	void (*tx_burst)(struct port *p, struct worker *w, struct pkt_out *v, unsigned n);
+
+	/* Worker; optional.  Called when `now` reaches what the last call returned (at first
+	 * soon after the start); 0 = not again until port_tick_at(). */
+	nsec_t (*tick)(struct port *p, struct worker *w, nsec_t now);
+
+	/* Worker; optional: the fd given to port_watch_write() takes data again. */
+	void (*writable)(struct port *p, struct worker *w);
+
+	/* Main; optional: what port_event(p, code) said.  p may be a member. */
+	void (*event)(struct port *p, unsigned code);
+
+	/* Main; optional: more lines for `port show`. */
+	void (*describe)(struct port *p, port_describe_fn *fn, void *arg);
+
+	/* Main; frees the backend's object (p->priv).  Called once, after port_stop(), also
+	 * when the port never started; for a member it frees only p->peer. */
+	void (*close)(struct port *p);
+};
+
+#define PORT_RX_BYTES (192u * 1024)
+
+/* Counted by the worker that owns the port; every frame in exactly one of each group. */
+struct port_counters {
+	counter rx_packets, rx_bytes, rx_segments;       /* = forwarded + flooded + consumed + rx_drop[] */
+	counter forwarded, flooded, consumed;
+	counter rx_drop[DROP_COUNT];
+	counter offered;                                 /* = tx_packets + tx_drop[] */
+	counter tx_packets, tx_bytes, tx_segments;
+	counter tx_drop[DROP_COUNT];
+	counter mac_moves;
+};
+
+/* What forwarding needs to know; replaced as a whole by port_set_conf(). */
+struct port_conf {
+	struct port_vlan vlan;
+	domain_idx domain;  /* when not DOMAIN_NONE: untagged frames are in it, no others pass */
+	uint32_t max_macs;  /* 0 = no limit of its own */
+	bool isolated;      /* exchanges nothing with other isolated ports */
+	bool known_only;    /* gets no unknown unicast: its addresses are in the FDB for good */
+	bool admin_down;
+};
+
+struct outq;
+
+struct port {
+	const struct port_ops *ops;
+	void *priv; /* the backend's object */
+	void *peer; /* a member's own part of it; NULL otherwise */
+	struct sw *sw;
+	struct port *parent; /* NULL unless a member (of a dgram socket or a name pattern) */
+	port_idx idx;
+	char name[PORT_NAME_MAX];
+	bool hidden; /* gateways and uplinks: in `counters`, not in `port list` */
+	struct port_caps caps;
+	_Atomic(const struct port_conf *) conf;
+	_Atomic bool running;
+	struct port_counters c;
+	/* -- the switch's own -- */
+	int fd;
+	bool ready;
+	nsec_t tick_due; /* 0: none */
+	struct outq *outq;
+	_Atomic uint64_t slow_lost; /* sw_slow_down() found the ring full */
+	_Atomic unsigned events;
+	struct port *next_event, *next_ready;
+};
+
+/* ---- main thread ---- */
+
+/* Adds a port; conf is copied.  hidden ports are the switch's own.  *ret_port is valid
+ * until sw_port_del().  -EEXIST, -ENOSPC, -ENOMEM, -ENAMETOOLONG; on failure the backend's
+ * object stays the caller's. */
+int sw_port_add(struct sw *sw, const char *name, const struct port_ops *ops, void *priv,
+		const struct port_conf *conf, struct port_caps caps, bool hidden,
+		struct port *parent, struct port **ret_port);
+void sw_port_del(struct port *p); /* and its members; accepts NULL */
+/* fd: polled for reading by the worker; -1 for ports that only transmit or are fed by
+ * worker_inject(). */
+int port_start(struct port *p, int fd);
+void port_stop(struct port *p); /* fine when not running */
+int port_set_conf(struct port *p, const struct port_conf *conf); /* and all under it */
+void port_set_caps(struct port *p, struct port_caps caps);       /* only while stopped */
+struct port *sw_port_find(struct sw *sw, const char *name);      /* NULL when there is none */
+struct port *sw_port_at(struct sw *sw, port_idx i);              /* NULL for an empty slot */
+port_idx sw_port_count(struct sw *sw);                           /* highest index in use + 1 */
+
+/* ---- worker ---- */
+
+/* Asks main to call ops->event(p, code); codes are bits 0..15 and are merged.  The event
+ * is delivered before any packet that is sent to main after it. */
+void port_event(struct port *p, unsigned code);
+/* A member for a new peer; the name becomes "PARENT/peername", made unique.  -ENOSPC when the port has
+ * `limit` members or the switch is full.  It takes the registry lock: rare by nature. */
+int port_member_new(struct port *parent, const char *peername, void *peer, unsigned limit,
+		    struct port **ret_port);
+/* Ends a member: main removes it soon; until then it drops with TX_GONE. */
+void port_member_end(struct port *member);
+/* n frames (bytes in all) were lost before they became packets. */
+void port_rx_lost(struct port *p, enum drop_reason why, unsigned n, size_t bytes);
+/* A frame that tx_burst had taken is lost after all: moves it from tx to tx_drop[why]. */
+void port_tx_undo(struct port *p, enum drop_reason why, size_t bytes);
+void port_tick_at(struct port *p, struct worker *w, nsec_t when);
+/* Calls ops->writable(p) once, when fd is next writable; ask again for more.  fd must not be
+ * the one given to port_start() (dup it); closing it, and what it is a dup of, on the
+ * worker ends the watch.  -errno. */
+int port_watch_write(struct port *p, struct worker *w, int fd);
+
+#endif

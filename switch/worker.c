@@ -1,0 +1,509 @@
+/* The forwarding thread of worker.h.
+ *
+ * Round: sleep in epoll (not at all while ports are ready), mark ready ports, give each
+ * a burst in turn, run calls from main and what main sent, tick what is due.
+ *
+ * Sleeping with work waiting is impossible: fds are level-triggered, calls write an
+ * eventfd, and the ring from main follows the protocol in net/ring.h. */
+#include "switch/worker.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "net/clock.h"
+#include "net/headers.h"
+#include "switch/internal.h"
+
+#define RING_SIZE 1024u
+#define PASSES_PER_WAIT 8 /* bursts a ready port gets before epoll is asked for others */
+#define AGE_SLICES 16u    /* the FDB is aged in so many steps ... */
+#define AGE_EVERY (5 * NSEC_PER_SEC) /* ... this far apart, as long as it has entries */
+
+/* ---- ready ports ---- */
+
+static void ready_add(struct worker *w, struct port *p)
+{
+	if (p->ready)
+		return;
+	p->ready = true;
+	p->next_ready = NULL;
+	*w->ready_end = p;
+	w->ready_end = &p->next_ready;
+}
+
+static struct port *ready_pop(struct worker *w)
+{
+	struct port *p = w->ready;
+
+	if (p) {
+		w->ready = p->next_ready;
+		if (!w->ready)
+			w->ready_end = &w->ready;
+		p->ready = false;
+	}
+	return p;
+}
+
+static void ready_del(struct worker *w, struct port *p)
+{
+	struct port **at = &w->ready;
+
+	while (*at && *at != p)
+		at = &(*at)->next_ready;
+	if (*at) {
+		*at = p->next_ready;
+		if (w->ready_end == &p->next_ready)
+			w->ready_end = at;
+	}
+	p->ready = false;
+}
+
+void worker_port_start(struct worker *w, struct port *p)
+{
+	if (p->fd >= 0) {
+		struct epoll_event ev = {.events = EPOLLIN, .data.ptr = p};
+		if (epoll_ctl(w->epfd, EPOLL_CTL_ADD, p->fd, &ev) == 0)
+			ready_add(w, p);
+	}
+	atomic_store_explicit(&p->running, true, memory_order_release);
+	if (p->ops->tick)
+		port_tick_at(p, w, w->now);
+}
+
+void worker_port_stop(struct worker *w, struct port *p)
+{
+	atomic_store_explicit(&p->running, false, memory_order_release);
+	if (p->fd >= 0)
+		epoll_ctl(w->epfd, EPOLL_CTL_DEL, p->fd, NULL);
+	if (p->ready)
+		ready_del(w, p);
+	p->fd = -1;
+	p->tick_due = 0;
+}
+
+/* One burst of one port; back in line unless it has run dry. */
+static void serve(struct worker *w, struct port *p)
+{
+	struct pkt *v[PKT_BURST];
+	unsigned n = p->ops->rx_burst(p, w, v, PKT_BURST);
+	size_t bytes = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		bytes += v[i]->len;
+	if (n)
+		pipeline_burst(w, p, v, n);
+	if (n == PKT_BURST || bytes >= PORT_RX_BYTES)
+		ready_add(w, p);
+}
+
+static void serve_ready(struct worker *w)
+{
+	for (unsigned pass = 0; pass < PASSES_PER_WAIT && w->ready; pass++) {
+		struct port *last = container_of(w->ready_end, struct port, next_ready);
+		struct port *p;
+		do {
+			p = ready_pop(w);
+			serve(w, p);
+		} while (p != last);
+	}
+}
+
+/* ---- calls from main ---- */
+
+static void run_calls(struct worker *w)
+{
+	for (;;) {
+		pthread_mutex_lock(&w->call_lock);
+		struct call *c = w->calls;
+		if (c) {
+			w->calls = c->next;
+			if (!w->calls)
+				w->calls_end = &w->calls;
+		} else {
+			atomic_store_explicit(&w->has_calls, false, memory_order_relaxed);
+		}
+		pthread_mutex_unlock(&w->call_lock);
+		if (!c)
+			return;
+		c->fn(w, c->arg);
+		if (!c->wait) {
+			free(c);
+			continue;
+		}
+		pthread_mutex_lock(&w->call_lock);
+		c->done = true;
+		pthread_cond_broadcast(&w->call_done);
+		pthread_mutex_unlock(&w->call_lock);
+	}
+}
+
+static void enqueue(struct worker *w, struct call *c)
+{
+	uint64_t one = 1;
+
+	pthread_mutex_lock(&w->call_lock);
+	c->next = NULL;
+	*w->calls_end = c;
+	w->calls_end = &c->next;
+	atomic_store_explicit(&w->has_calls, true, memory_order_relaxed);
+	pthread_mutex_unlock(&w->call_lock);
+	if (write(w->call_efd, &one, sizeof(one)) < 0) { /* full counter: it is awake anyway */
+	}
+}
+
+static _Thread_local bool on_worker;
+
+static bool runs_here(const struct worker *w)
+{
+	return !w->started || on_worker;
+}
+
+void worker_call(struct sw *sw, struct port *p, void (*fn)(struct worker *w, void *arg), void *arg)
+{
+	struct worker *w = &sw->worker;
+	struct call c = {.fn = fn, .arg = arg, .wait = true};
+
+	(void)p; /* one worker owns all ports yet */
+	if (runs_here(w)) {
+		fn(w, arg);
+		pipeline_pending(w);
+		return;
+	}
+	enqueue(w, &c);
+	pthread_mutex_lock(&w->call_lock);
+	while (!c.done)
+		pthread_cond_wait(&w->call_done, &w->call_lock);
+	pthread_mutex_unlock(&w->call_lock);
+}
+
+int worker_post(struct sw *sw, struct port *p, void (*fn)(struct worker *w, void *arg), void *arg)
+{
+	struct worker *w = &sw->worker;
+	struct call *c = calloc(1, sizeof(*c));
+
+	(void)p;
+	if (!c)
+		return -ENOMEM;
+	c->fn = fn;
+	c->arg = arg;
+	if (w->started) {
+		enqueue(w, c);
+		return 0;
+	}
+	fn(w, arg);
+	pipeline_pending(w);
+	free(c);
+	return 0;
+}
+
+/* ---- rings ---- */
+
+void worker_inject(struct worker *w, struct port *in, domain_idx dom, struct pkt *k)
+{
+	k->in_port = in->idx;
+	k->domain = dom;
+	k->flags &= (uint16_t)~(PKT_SHARED | PKT_MORE);
+	if (w->pending_tail - w->pending_head == PENDING_MAX) {
+		port_rx_lost(in, DROP_QUEUE_INTERNAL, 1, k->len);
+		pkt_free(w->pool, k);
+		return;
+	}
+	w->pending[w->pending_tail++ & (PENDING_MAX - 1)] = k;
+}
+
+bool worker_slow_up(struct worker *w, struct slow_sink *sink, struct pkt *k)
+{
+	k->ctx = sink;
+	if (!ring_put(&w->up, k))
+		return false;
+	ring_kick(&w->up);
+	return true;
+}
+
+void sw_slow_down(struct port *in, domain_idx dom, struct pkt *k)
+{
+	struct worker *w = &in->sw->worker;
+
+	k->in_port = in->idx;
+	k->domain = dom;
+	if (!ring_put(&w->down, k)) {
+		atomic_fetch_add_explicit(&in->slow_lost, 1, memory_order_relaxed);
+		pkt_free(in->sw->main_pool, k);
+		return;
+	}
+	ring_kick(&w->down);
+	if (!w->started)
+		while ((k = ring_get(&w->down)))
+			pkt_free(in->sw->main_pool, k);
+}
+
+static void drain_down(struct worker *w)
+{
+	struct pkt *v[PKT_BURST];
+	unsigned n;
+
+	do {
+		for (n = 0; n < PKT_BURST && (v[n] = ring_get(&w->down)); n++)
+			;
+		for (unsigned i = 0; i < n; i++) {
+			struct port *in = sw_port(w->sw, v[i]->in_port);
+			if (in)
+				worker_inject(w, in, v[i]->domain, v[i]);
+			else
+				pkt_free(w->pool, v[i]);
+		}
+		pipeline_pending(w);
+	} while (n == PKT_BURST);
+}
+
+/* Main: what workers handed up.  Events come before the packets sent after them. */
+void worker_drain_up(struct worker *w)
+{
+	struct pkt *k;
+
+	ring_awake(&w->up);
+	do {
+		while ((k = ring_get(&w->up))) {
+			struct slow_sink *sink = k->ctx;
+			sw_drain_events(w->sw);
+			sink->fn(sink->arg, k);
+		}
+	} while (!ring_sleep(&w->up));
+}
+
+void sw_slow_drain(struct sw *sw)
+{
+	sw_synchronize(sw);
+	sw_drain_events(sw);
+	worker_drain_up(&sw->worker);
+}
+
+/* ---- time ---- */
+
+void port_tick_at(struct port *p, struct worker *w, nsec_t when)
+{
+	if (!p->tick_due || when < p->tick_due)
+		p->tick_due = when;
+	if (!w->next_tick || when < w->next_tick)
+		w->next_tick = when;
+}
+
+static void run_ticks(struct worker *w)
+{
+	unsigned high = atomic_load_explicit(&w->sw->port_high, memory_order_relaxed);
+
+	if (!w->next_tick || w->next_tick > w->now)
+		return;
+	w->next_tick = 0;
+	for (unsigned i = 0; i < high; i++) {
+		struct port *p = sw_port(w->sw, (port_idx)i);
+		if (!p || !p->tick_due)
+			continue;
+		nsec_t due = p->tick_due;
+		if (due <= w->now) {
+			p->tick_due = 0;
+			due = p->ops->tick(p, w, w->now);
+		}
+		if (due)
+			port_tick_at(p, w, due);
+	}
+	pipeline_pending(w);
+}
+
+static void run_ageing(struct worker *w)
+{
+	struct fdb *f = &w->sw->fdb;
+
+	if (!f->count)
+		w->next_age = 0;
+	else if (!w->next_age)
+		w->next_age = w->now + AGE_EVERY;
+	if (!w->next_age || w->next_age > w->now)
+		return;
+	w->next_age = w->now + AGE_EVERY;
+	fdb_age(f, (uint32_t)(w->now / NSEC_PER_SEC), (uint32_t)(w->sw->cfg.mac_age / NSEC_PER_SEC),
+		(f->mask + AGE_SLICES) / AGE_SLICES);
+}
+
+/* Milliseconds to sleep: to the next deadline and a coarse tick beyond, or for ever. */
+static int sleep_ms(const struct worker *w)
+{
+	nsec_t next = w->next_tick;
+
+	if (w->next_age && (!next || w->next_age < next))
+		next = w->next_age;
+	if (!next)
+		return -1;
+	if (next <= w->now)
+		return 0;
+	nsec_t ms = (next - w->now) / NSEC_PER_MSEC + 4;
+	return ms > 3600000 ? 3600000 : (int)ms;
+}
+
+/* ---- the thread ---- */
+
+static int tag_calls, tag_down; /* addresses that stand for the two eventfds */
+
+#define WRITE_WATCH ((uintptr_t)1) /* in the low bit of an epoll tag: the port wants to write */
+
+int port_watch_write(struct port *p, struct worker *w, int fd)
+{
+	struct epoll_event ev = {.events = EPOLLOUT | EPOLLONESHOT};
+
+	ev.data.u64 = (uintptr_t)p | WRITE_WATCH;
+	if (epoll_ctl(w->epfd, EPOLL_CTL_MOD, fd, &ev) == 0)
+		return 0;
+	return errno == ENOENT && epoll_ctl(w->epfd, EPOLL_CTL_ADD, fd, &ev) == 0 ? 0 : -errno;
+}
+
+static void on_ready(struct worker *w, uint64_t tag)
+{
+	struct port *p = (struct port *)(uintptr_t)(tag & ~WRITE_WATCH);
+
+	if (!(tag & WRITE_WATCH)) {
+		ready_add(w, p);
+		return;
+	}
+	p->ops->writable(p, w);
+	pipeline_pending(w);
+}
+
+static void wait_for_work(struct worker *w)
+{
+	struct epoll_event ev[64];
+	bool sleeping = false;
+	int timeout = 0;
+
+	if (!w->ready && !atomic_load_explicit(&w->has_calls, memory_order_relaxed)) {
+		timeout = sleep_ms(w);
+		sleeping = timeout != 0 && ring_sleep(&w->down);
+		if (!sleeping)
+			timeout = 0;
+	}
+	int n = epoll_wait(w->epfd, ev, ARRAY_SIZE(ev), timeout);
+	w->now = clock_now_coarse();
+	if (sleeping)
+		ring_awake(&w->down);
+	for (int i = 0; i < n; i++) {
+		uint64_t junk;
+		if (ev[i].data.ptr == &tag_calls) {
+			if (read(w->call_efd, &junk, sizeof(junk)) < 0) { /* already read */
+			}
+		} else if (ev[i].data.ptr != &tag_down) {
+			on_ready(w, ev[i].data.u64);
+		}
+	}
+}
+
+static void *worker_main(void *arg)
+{
+	struct worker *w = arg;
+
+	on_worker = true;
+	w->now = clock_now_coarse();
+	while (!atomic_load_explicit(&w->stop, memory_order_relaxed)) {
+		wait_for_work(w);
+		serve_ready(w);
+		if (!ring_empty(&w->down))
+			drain_down(w);
+		run_ticks(w);
+		run_ageing(w);
+		if (atomic_load_explicit(&w->has_calls, memory_order_relaxed))
+			run_calls(w);
+		pipeline_pending(w);
+	}
+	return NULL;
+}
+
+static int watch(struct worker *w, int fd, void *tag)
+{
+	struct epoll_event ev = {.events = EPOLLIN, .data.ptr = tag};
+
+	return epoll_ctl(w->epfd, EPOLL_CTL_ADD, fd, &ev) ? -errno : 0;
+}
+
+int worker_init(struct worker *w, struct sw *sw)
+{
+	int r;
+
+	w->sw = sw;
+	w->ready_end = &w->ready;
+	w->calls_end = &w->calls;
+	w->now = clock_now_coarse();
+	w->epfd = epoll_create1(EPOLL_CLOEXEC);
+	w->call_efd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	w->pool = pkt_pool_new(sw->arena);
+	if (w->epfd < 0 || w->call_efd < 0 || !w->pool)
+		return -errno;
+	pthread_mutex_init(&w->call_lock, NULL);
+	pthread_cond_init(&w->call_done, NULL);
+	r = ring_init(&w->up, RING_SIZE);
+	if (!r)
+		r = ring_init(&w->down, RING_SIZE);
+	if (!r)
+		r = watch(w, w->call_efd, &tag_calls);
+	if (!r)
+		r = watch(w, w->down.efd, &tag_down);
+	return r;
+}
+
+int worker_run(struct worker *w)
+{
+	int r;
+
+	r = pthread_create(&w->thread, NULL, worker_main, w);
+	w->started = r == 0;
+	return -r;
+}
+
+static void set_stop(struct worker *w, void *arg)
+{
+	(void)arg;
+	atomic_store_explicit(&w->stop, true, memory_order_relaxed);
+}
+
+void worker_join(struct worker *w)
+{
+	if (!w->started)
+		return;
+	worker_call(w->sw, NULL, set_stop, NULL);
+	pthread_join(w->thread, NULL);
+	w->started = false;
+	run_calls(w); /* posted after the stop */
+}
+
+static void drop_ring(struct ring *r, struct pkt_pool *pool)
+{
+	struct pkt *k;
+
+	if (!r->slot)
+		return;
+	while ((k = ring_get(r)))
+		pkt_free(pool, k);
+	ring_fini(r);
+}
+
+void worker_fini(struct worker *w)
+{
+	drop_ring(&w->up, w->pool);
+	drop_ring(&w->down, w->pool);
+	pkt_pool_free(w->pool);
+	if (w->epfd > 0)
+		close(w->epfd);
+	if (w->call_efd > 0)
+		close(w->call_efd);
+}
+
+struct pkt_pool *worker_pool(struct worker *w)
+{
+	return w->pool;
+}
+
+nsec_t worker_now(const struct worker *w)
+{
+	return w->now;
+}

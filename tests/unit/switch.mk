@@ -1,0 +1,12 @@
+# vlan/ and switch/: the tables alone; the pipeline with its dummy port.
+SWITCH_ALL := switch/switch.c switch/worker.c switch/pipeline.c switch/fdb.c switch/capture.c vlan/vlan.c \
+	net/pkt.c net/parse.c net/csum.c net/gso.c net/ring.c net/clock.c net/loop.c net/table.c net/drop.c
+SWITCH_LIBS := $(shell $(PKG_CONFIG) --libs libevent_core libpcap)
+
+UNIT += test_fdb test_vlan test_switch test_capture
+test_fdb_SRC := tests/unit/test_fdb.c switch/fdb.c
+test_vlan_SRC := tests/unit/test_vlan.c vlan/vlan.c
+test_switch_SRC := tests/unit/test_switch.c tests/unit/dummy.c $(SWITCH_ALL)
+test_switch_LIBS := $(SWITCH_LIBS)
+test_capture_SRC := tests/unit/test_capture.c tests/unit/dummy.c $(SWITCH_ALL)
+test_capture_LIBS := $(SWITCH_LIBS)
