@@ -1,0 +1,11 @@
+# tap/: what each test links, proof that the piece stands alone.
+UNIT += test_stream_frame test_glob test_inaddr test_hoststate test_dgram test_stream
+test_stream_frame_SRC := tests/unit/test_stream_frame.c net/wire.c
+test_glob_SRC := tests/unit/test_glob.c
+test_inaddr_SRC := tests/unit/test_inaddr.c tap/inaddr.c
+test_hoststate_SRC := tests/unit/test_hoststate.c tap/hoststate.c
+TAP_FAKE := tests/unit/tap_fake.c net/pkt.c net/wire.c net/table.c net/clock.c
+test_dgram_SRC := tests/unit/test_dgram.c tap/dgram.c tap/backlog.c tap/msgs.c tap/usock.c $(TAP_FAKE)
+test_stream_SRC := tests/unit/test_stream.c tap/stream.c tap/backlog.c tap/msgs.c tap/usock.c tap/inaddr.c net/log.c $(TAP_FAKE)
+FUZZ += fuzz_stream
+fuzz_stream_SRC := tests/fuzz/fuzz_stream.c net/wire.c
