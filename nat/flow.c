@@ -1,0 +1,445 @@
+/* The tables of nat/flow.h.  nat/napt.c decides when something is entered. */
+#include "nat/flow.h"
+
+#include <errno.h>
+
+#include "nat/internal.h"
+
+#define FLOW_TICK (500 * NSEC_PER_MSEC)
+
+int flow_init(struct flow_table *t, uint32_t max, nsec_t now)
+{
+	*t = (struct flow_table){0};
+	for (unsigned i = 0; i < FLOW_HEAVY_CLASSES; i++)
+		lru_init(&t->heavy[i]);
+	wheel_init(&t->wheel, now, FLOW_TICK);
+	if (table_init(&t->in, max) < 0 || table_init(&t->out, max) < 0 ||
+	    table_init(&t->map_in, max) < 0 || table_init(&t->map_out, max) < 0 ||
+	    table_init(&t->by_addr, max) < 0 ||
+	    pool_init(&t->sessions, sizeof(struct session), max) < 0 ||
+	    pool_init(&t->mappings, sizeof(struct mapping), max) < 0 ||
+	    pool_init(&t->guests, sizeof(struct guest), max) < 0) {
+		flow_fini(t);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+void flow_fini(struct flow_table *t)
+{
+	struct table *tables[] = {&t->in, &t->out, &t->map_in, &t->map_out, &t->by_addr};
+	struct pool *pools[] = {&t->sessions, &t->mappings, &t->guests};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(tables); i++)
+		table_fini(tables[i]);
+	for (unsigned i = 0; i < ARRAY_SIZE(pools); i++)
+		pool_fini(pools[i]);
+}
+
+/* ---- keys ---- */
+
+static inline bool key_eq(struct flow_key x, struct flow_key y)
+{
+	return x.a == y.a && x.b == y.b;
+}
+
+static inline uint32_t key_hash(const struct table *t, struct flow_key k)
+{
+	return table_hash2(t, k.a, k.b);
+}
+
+static inline struct flow_key in_key(const struct session *s)
+{
+	const struct mapping *m = s->m;
+	return flow_key(m->domain, m->proto, m->inside, m->iport, s->seen, s->seen_port);
+}
+
+static inline struct flow_key out_key(const struct session *s)
+{
+	const struct mapping *m = s->m;
+	return flow_key(m->up_domain, m->proto, s->remote, s->rport, m->outside, m->oport);
+}
+
+static inline struct flow_key map_key(domain_idx d, uint8_t proto, be32 ip, be16 port)
+{
+	return flow_key(d, proto, ip, port, 0, 0);
+}
+
+/* ---- finding ---- */
+
+struct session *flow_find_in(const struct flow_table *t, struct flow_key k)
+{
+	uint32_t h = key_hash(&t->in, k);
+
+	for (struct tab_node *n = table_chain(&t->in, h); n; n = n->next) {
+		struct session *s = container_of(n, struct session, in);
+		if (n->hash == h && key_eq(in_key(s), k))
+			return s;
+	}
+	return NULL;
+}
+
+struct session *flow_find_out(const struct flow_table *t, struct flow_key k)
+{
+	uint32_t h = key_hash(&t->out, k);
+
+	for (struct tab_node *n = table_chain(&t->out, h); n; n = n->next) {
+		struct session *s = container_of(n, struct session, out);
+		if (n->hash == h && key_eq(out_key(s), k))
+			return s;
+	}
+	return NULL;
+}
+
+struct mapping *flow_map_in(const struct flow_table *t, domain_idx d, uint8_t proto, be32 ip,
+			    be16 port)
+{
+	struct flow_key k = map_key(d, proto, ip, port);
+	uint32_t h = key_hash(&t->map_in, k);
+
+	for (struct tab_node *n = table_chain(&t->map_in, h); n; n = n->next) {
+		struct mapping *m = container_of(n, struct mapping, in);
+		if (n->hash == h && key_eq(map_key(m->domain, m->proto, m->inside, m->iport), k))
+			return m;
+	}
+	return NULL;
+}
+
+struct mapping *flow_map_out(const struct flow_table *t, domain_idx up, uint8_t proto, be32 ip,
+			     be16 port)
+{
+	struct flow_key k = map_key(up, proto, ip, port);
+	uint32_t h = key_hash(&t->map_out, k);
+
+	for (struct tab_node *n = table_chain(&t->map_out, h); n; n = n->next) {
+		struct mapping *m = container_of(n, struct mapping, out);
+		if (n->hash == h && key_eq(map_key(m->up_domain, m->proto, m->outside, m->oport), k))
+			return m;
+	}
+	return NULL;
+}
+
+/* ---- guests ---- */
+
+static uint32_t guest_hash(const struct flow_table *t, domain_idx d, be32 addr)
+{
+	return table_hash2(&t->by_addr, addr, d);
+}
+
+struct guest *flow_guest(const struct flow_table *t, domain_idx d, be32 addr)
+{
+	uint32_t h = guest_hash(t, d, addr);
+
+	for (struct tab_node *n = table_chain(&t->by_addr, h); n; n = n->next) {
+		struct guest *g = container_of(n, struct guest, node);
+		if (n->hash == h && g->addr == addr && g->domain == d)
+			return g;
+	}
+	return NULL;
+}
+
+static struct guest *guest_get(struct flow_table *t, domain_idx d, be32 addr)
+{
+	struct guest *g = flow_guest(t, d, addr);
+
+	if (g)
+		return g;
+	g = pool_get(&t->guests);
+	if (!g)
+		return NULL;
+	g->addr = addr;
+	g->domain = d;
+	g->port = PORT_NONE;
+	lru_init(&g->sessions);
+	lru_add(&t->heavy[0], &g->by_class);
+	table_add(&t->by_addr, &g->node, guest_hash(t, d, addr));
+	return g;
+}
+
+/* Keeps a guest in the list of its class; without sessions it is forgotten. */
+static void guest_count(struct flow_table *t, struct guest *g, int by)
+{
+	g->n_sessions += (uint32_t)by;
+	if (!g->n_sessions) {
+		lru_del(&g->by_class);
+		table_del(&t->by_addr, &g->node);
+		pool_put(&t->guests, g);
+		return;
+	}
+	unsigned class = 31 - (unsigned)__builtin_clz(g->n_sessions);
+	if (class >= FLOW_HEAVY_CLASSES)
+		class = FLOW_HEAVY_CLASSES - 1;
+	if (class == g->class)
+		return;
+	g->class = (uint8_t)class;
+	lru_del(&g->by_class);
+	lru_add(&t->heavy[class], &g->by_class);
+}
+
+static bool evict_one(struct flow_table *t)
+{
+	for (unsigned c = FLOW_HEAVY_CLASSES; c-- > 0;) {
+		struct lru_node *l = lru_oldest(&t->heavy[c]);
+		if (!l)
+			continue;
+		struct guest *g = container_of(l, struct guest, by_class);
+		struct lru_node *oldest = lru_oldest(&g->sessions);
+		if (!oldest)
+			continue;
+		flow_end(t, container_of(oldest, struct session, of_guest));
+		t->evicted++;
+		return true;
+	}
+	return false;
+}
+
+/* ---- mappings ---- */
+
+void flow_map_enter(struct flow_table *t, struct mapping *m)
+{
+	lru_init(&m->sessions);
+	/* Of several forwards to one inside port only the first is found from inside. */
+	if (!flow_map_in(t, m->domain, m->proto, m->inside, m->iport)) {
+		table_add(&t->map_in, &m->in,
+			  key_hash(&t->map_in, map_key(m->domain, m->proto, m->inside, m->iport)));
+		m->in_in = true;
+	}
+	table_add(&t->map_out, &m->out,
+		  key_hash(&t->map_out, map_key(m->up_domain, m->proto, m->outside, m->oport)));
+	m->in_out = true;
+}
+
+static void map_unlink(struct flow_table *t, struct mapping *m)
+{
+	if (m->in_in)
+		table_del(&t->map_in, &m->in);
+	if (m->in_out)
+		table_del(&t->map_out, &m->out);
+	m->in_in = m->in_out = false;
+}
+
+void flow_map_unused(struct flow_table *t, struct mapping *m)
+{
+	if (m->fixed || m->n_sessions)
+		return;
+	map_unlink(t, m);
+	ports_release(&m->up->ports, m->proto, be16toh(m->oport));
+	pool_put(&t->mappings, m);
+}
+
+void flow_map_leave(struct flow_table *t, struct mapping *m)
+{
+	struct lru_node *l;
+	bool fixed = m->fixed;
+	uint32_t left = m->n_sessions;
+
+	while (left-- && (l = lru_oldest(&m->sessions)))
+		flow_end(t, container_of(l, struct session, of_mapping));
+	if (fixed)
+		map_unlink(t, m);
+}
+
+struct mapping *flow_map_new(struct flow_table *t, struct gateway *g, uint8_t proto, be32 inside,
+			     be16 iport, enum drop_reason *ret_why)
+{
+	struct uplink *u = g->up;
+	struct mapping *m = pool_get(&t->mappings);
+
+	if (!m && evict_one(t))
+		m = pool_get(&t->mappings);
+	if (!m) {
+		*ret_why = DROP_NAT_TABLE;
+		return NULL;
+	}
+	/* RFC 4787 4.2.2: RTP and RTCP go by parity; TCP and ICMP ids need none */
+	enum ports_parity parity = proto != IPPROTO4_UDP	? PORTS_ANY
+				   : be16toh(iport) & 1 ? PORTS_ODD
+							: PORTS_EVEN;
+	int port = ports_pick(&u->ports, proto, parity, nat_random(g->nat));
+	if (port < 0 && parity != PORTS_ANY) /* a SHOULD: rather no parity than no port */
+		port = ports_pick(&u->ports, proto, PORTS_ANY, nat_random(g->nat));
+	if (port < 0) {
+		pool_put(&t->mappings, m);
+		*ret_why = DROP_NAT_PORTS;
+		return NULL;
+	}
+	m->gw = g;
+	m->up = u;
+	m->domain = g->domain;
+	m->up_domain = u->domain;
+	m->proto = proto;
+	m->inside = inside;
+	m->iport = iport;
+	m->outside = u->conf.address.addr;
+	m->oport = htobe16((uint16_t)port);
+	m->local = inside == g->conf.address.addr;
+	flow_map_enter(t, m);
+	return m;
+}
+
+/* ---- sessions ---- */
+
+/* What the checksums change by from inside to outside (RFC 1624), as 16-bit sums. */
+static void set_deltas(struct session *s)
+{
+	const struct mapping *m = s->m;
+	csum_t addr = csum_delta32(m->inside, m->outside) + csum_delta32(s->seen, s->remote);
+	csum_t ports = csum_delta16(m->iport, m->oport) + csum_delta16(s->seen_port, s->rport);
+
+	s->d_addr = csum_fold(addr);
+	/* ICMP has no pseudo-header */
+	s->d_full = csum_fold(m->proto == IPPROTO4_ICMP ? csum_delta16(m->iport, m->oport) : addr + ports);
+}
+
+static bool room_for_guest(struct flow_table *t, const struct mapping *m)
+{
+	const struct guest *g = flow_guest(t, m->domain, m->inside);
+
+	return m->local || !g || g->n_sessions < m->gw->conf.sessions_per_guest;
+}
+
+static struct session *session_slot(struct flow_table *t, struct mapping *m)
+{
+	struct session *s = pool_get(&t->sessions);
+
+	if (s)
+		return s;
+	m->n_sessions++; /* so that evicting its last session does not take the mapping */
+	bool evicted = evict_one(t);
+	m->n_sessions--;
+	return evicted ? pool_get(&t->sessions) : NULL;
+}
+
+static void session_link(struct flow_table *t, struct session *s, struct guest *g)
+{
+	struct mapping *m = s->m;
+
+	s->guest = g;
+	guest_count(t, g, 1);
+	lru_add(&g->sessions, &s->of_guest);
+	lru_add(&m->sessions, &s->of_mapping);
+	m->n_sessions++;
+	m->gw->n_sessions++;
+	table_add(&t->in, &s->in, key_hash(&t->in, in_key(s)));
+	table_add(&t->out, &s->out, key_hash(&t->out, out_key(s)));
+	t->created++;
+}
+
+struct session *flow_new(struct flow_table *t, struct worker *w, struct mapping *m,
+			 const struct flow_remote *r, nsec_t expires, enum drop_reason *ret_why)
+{
+	if (!room_for_guest(t, m)) {
+		*ret_why = DROP_NAT_SESSIONS;
+		return NULL;
+	}
+	struct session *s = session_slot(t, m);
+	if (!s) {
+		*ret_why = DROP_NAT_TABLE;
+		return NULL;
+	}
+	s->m = m;
+	s->remote = r->remote;
+	s->rport = r->rport;
+	s->seen = r->seen;
+	s->seen_port = r->seen_port;
+	s->hairpin = r->remote == m->outside;
+	if (flow_find_in(t, in_key(s)) || flow_find_out(t, out_key(s))) {
+		pool_put(&t->sessions, s);
+		*ret_why = DROP_NAT_PORTS;
+		return NULL;
+	}
+	struct guest *g = guest_get(t, m->domain, m->inside);
+	if (!g) {
+		pool_put(&t->sessions, s);
+		*ret_why = DROP_NAT_TABLE;
+		return NULL;
+	}
+	set_deltas(s);
+	session_link(t, s, g);
+	flow_expire_at(t, w, s, expires);
+	return s;
+}
+
+void flow_end(struct flow_table *t, struct session *s)
+{
+	struct mapping *m = s->m;
+
+	wheel_stop(&t->wheel, &s->timer);
+	table_del(&t->in, &s->in);
+	table_del(&t->out, &s->out);
+	lru_del(&s->of_guest);
+	lru_del(&s->of_mapping);
+	guest_count(t, s->guest, -1);
+	m->gw->n_sessions--;
+	m->n_sessions--;
+	pool_put(&t->sessions, s);
+	flow_map_unused(t, m);
+}
+
+void flow_expire_at(struct flow_table *t, struct worker *w, struct session *s, nsec_t at)
+{
+	bool sooner = !wheel_armed(&s->timer) || at < s->expires;
+
+	s->expires = at;
+	if (!sooner)
+		return;
+	wheel_arm(&t->wheel, &s->timer, at);
+	if (t->wake)
+		t->wake(t->arg, w, at);
+}
+
+struct due_arg {
+	struct flow_table *t;
+	nsec_t now;
+};
+
+static void due(void *arg, struct wheel_timer *timer)
+{
+	struct due_arg *d = arg;
+	struct session *s = container_of(timer, struct session, timer);
+
+	if (s->expires > d->now) {
+		wheel_arm(&d->t->wheel, timer, s->expires);
+		lru_touch(&s->guest->sessions, &s->of_guest);
+		return;
+	}
+	flow_end(d->t, s);
+	d->t->expired++;
+}
+
+void flow_advance(struct flow_table *t, struct worker *w, nsec_t now)
+{
+	struct due_arg d = {t, now};
+
+	(void)w;
+	wheel_advance(&t->wheel, now, due, &d);
+}
+
+/* ---- all of them ---- */
+
+void flow_each(struct flow_table *t, void (*fn)(void *arg, struct session *s), void *arg)
+{
+	for (uint32_t b = 0; b <= t->in.mask; b++) {
+		for (struct tab_node *n = t->in.bucket[b]; n; n = n->next)
+			fn(arg, container_of(n, struct session, in));
+	}
+}
+
+size_t flow_end_if(struct flow_table *t, bool (*match)(const struct session *s, const void *arg),
+		   const void *arg)
+{
+	size_t ended = 0;
+
+	for (uint32_t b = 0; b <= t->in.mask; b++) {
+		struct tab_node *next;
+		for (struct tab_node *n = t->in.bucket[b]; n; n = next) {
+			struct session *s = container_of(n, struct session, in);
+			next = n->next;
+			if (!match(s, arg))
+				continue;
+			flow_end(t, s);
+			ended++;
+		}
+	}
+	return ended;
+}

@@ -1,0 +1,142 @@
+/* Mappings, sessions and guests: what the NAT remembers.
+ *
+ *	guest    (domain, inside address)                    has many sessions, is limited
+ *	mapping  (domain, proto, inside ip:port) = outside ip:port    owns sessions
+ *	session  (mapping, remote ip:port)                   filter, TCP state, deadline
+ *
+ * A mapping is endpoint-independent (RFC 4787 REQ-1): whatever the remote, a packet from
+ * the same inside ip:port leaves from the same outside ip:port.  It ends with its last
+ * session; those of forwards are fixed and stay.  Ports of ICMP echo are the id, the
+ * remote's is 0.
+ *
+ * A session is found by the packet's addresses as they stand, from either side, in
+ * one look-up.  The address it shows to the inside (`seen`) is the remote's own, except where the
+ * gateway stands for a server (DNS over TCP).
+ *
+ * Ends of life.  Deadlines are stored, timers are not moved by packets: the timer
+ * that finds a later deadline arms itself again.  Table full: the guest with most
+ * sessions (by powers of two) loses the one that has been idle longest.
+ *
+ * Worker 0 only.  Memory: three fixed pools, resident as they fill; a session is 136
+ * bytes and 16 of buckets. */
+#ifndef NAT_FLOW_H
+#define NAT_FLOW_H
+
+#include "nat/neigh.h"
+#include "net/drop.h"
+#include "net/table.h"
+#include "net/types.h"
+#include "net/wheel.h"
+
+struct gateway;
+struct uplink;
+
+/* What both tables are keyed by: the packet's own 5-tuple and where it was met. */
+struct flow_key {
+	uint64_t a; /* src, dst */
+	uint64_t b; /* sport, dport, domain, proto */
+};
+static inline struct flow_key flow_key(domain_idx d, uint8_t proto, be32 src, be16 sport, be32 dst,
+				       be16 dport)
+{
+	return (struct flow_key){(uint64_t)src << 32 | dst, (uint64_t)sport << 48 |
+					(uint64_t)dport << 32 | (uint64_t)d << 8 | proto};
+}
+
+#define FLOW_HEAVY_CLASSES 18u
+
+struct guest {
+	struct tab_node node;
+	be32 addr;
+	domain_idx domain;
+	port_idx port; /* where it was last seen; PORT_NONE */
+	uint32_t n_sessions;
+	uint8_t class; /* log2 of n_sessions: which list of flow_table.heavy */
+	struct lru sessions; /* by when they were last found alive */
+	struct lru_node by_class;
+};
+
+struct mapping {
+	struct tab_node in, out;
+	struct gateway *gw;
+	struct uplink *up;
+	be32 inside, outside;
+	be16 iport, oport;
+	domain_idx domain, up_domain;
+	uint8_t proto;
+	bool fixed;  /* a forward's: anyone may come in, and it stays without sessions */
+	bool local;  /* inside is the gateway itself */
+	bool in_in, in_out; /* in the tables */
+	uint32_t n_sessions;
+	nsec_t fresh_until; /* what the last packet from inside has given it (RFC 4787 REQ-6) */
+	struct lru sessions;
+	struct neigh_ref hop; /* the guest */
+};
+
+struct session {
+	struct tab_node in, out;
+	struct mapping *m;
+	be32 remote, seen;
+	be16 rport, seen_port;
+	uint8_t state; /* enum tcp_state; 0 otherwise */
+	bool hairpin;  /* the remote is the uplink's own address */
+	be16 d_addr;   /* checksum deltas inside -> outside: addresses ... */
+	be16 d_full;   /* ... and ports; the other way is the complement */
+	struct neigh_ref hop; /* towards the remote */
+	nsec_t expires;
+	struct wheel_timer timer;
+	struct lru_node of_guest, of_mapping;
+	struct guest *guest;
+};
+_Static_assert(sizeof(struct session) <= 152, "a million of them in 160 MiB");
+
+struct flow_table {
+	struct table in, out;                   /* sessions */
+	struct table map_in, map_out, by_addr;  /* mappings, guests */
+	struct pool sessions, mappings, guests;
+	struct lru heavy[FLOW_HEAVY_CLASSES]; /* guests by class */
+	struct wheel wheel;
+	uint64_t created, expired, evicted;
+	void (*wake)(void *arg, struct worker *w, nsec_t when);
+	void *arg;
+};
+
+int flow_init(struct flow_table *t, uint32_t max_sessions, nsec_t now); /* 0 or -ENOMEM */
+void flow_fini(struct flow_table *t);
+
+struct session *flow_find_in(const struct flow_table *t, struct flow_key k);  /* from inside */
+struct session *flow_find_out(const struct flow_table *t, struct flow_key k); /* from outside */
+/* By inside address and port; by outside address and port.  NULL when there is none. */
+struct mapping *flow_map_in(const struct flow_table *t, domain_idx d, uint8_t proto, be32 ip,
+			    be16 port);
+struct mapping *flow_map_out(const struct flow_table *t, domain_idx up, uint8_t proto, be32 ip,
+			     be16 port);
+
+/* A dynamic mapping with an outside port of up's.  *ret_why: NAT_PORTS or NAT_TABLE. */
+struct mapping *flow_map_new(struct flow_table *t, struct gateway *g, uint8_t proto, be32 inside,
+			     be16 iport, enum drop_reason *ret_why);
+/* Enters a caller's own mapping (a forward), all its address fields filled in. */
+void flow_map_enter(struct flow_table *t, struct mapping *m);
+void flow_map_leave(struct flow_table *t, struct mapping *m); /* its sessions end */
+/* Ends a dynamic mapping that got no session. */
+void flow_map_unused(struct flow_table *t, struct mapping *m);
+
+struct flow_remote {
+	be32 remote, seen;
+	be16 rport, seen_port;
+};
+/* A session of m that lives until `expires`.  *ret_why: NAT_SESSIONS, NAT_TABLE, or NAT_PORTS
+ * when one of its keys is another session's. */
+struct session *flow_new(struct flow_table *t, struct worker *w, struct mapping *m,
+			 const struct flow_remote *r, nsec_t expires, enum drop_reason *ret_why);
+void flow_end(struct flow_table *t, struct session *s); /* and its mapping, if that was its last */
+/* A new deadline.  Earlier than the one before moves the timer; later is lazy. */
+void flow_expire_at(struct flow_table *t, struct worker *w, struct session *s, nsec_t at);
+void flow_advance(struct flow_table *t, struct worker *w, nsec_t now);
+struct guest *flow_guest(const struct flow_table *t, domain_idx d, be32 addr);
+/* Ends the sessions for which `match` says so; returns how many. */
+size_t flow_end_if(struct flow_table *t, bool (*match)(const struct session *s, const void *arg),
+		   const void *arg);
+void flow_each(struct flow_table *t, void (*fn)(void *arg, struct session *s), void *arg);
+
+#endif

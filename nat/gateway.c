@@ -1,0 +1,550 @@
+/* The inside port of a network: what the gateway answers itself, what it hands to the
+ * services on the main thread, and what may go on to nat/napt.c. */
+#include "nat/gateway.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "nat/internal.h"
+
+#define PORT_DNS 53u
+#define PORT_DHCP_SERVER 67u
+
+#define UDP_TIMEOUT_S 300u   /* RFC 4787 REQ-5c */
+#define TCP_EST_S 7440u      /* RFC 5382 REQ-5: 2 hours 4 minutes */
+#define TCP_TRANS_S 240u     /* RFC 5382 REQ-5 */
+#define ICMP_TIMEOUT_S 60u   /* RFC 5508 REQ-2 */
+#define SESSIONS_PER_GUEST 4096u
+
+static const struct port_caps all_caps = {
+	.offloads = OFFLOAD_CSUM | OFFLOAD_TSO4 | OFFLOAD_TSO6 | OFFLOAD_ECN | OFFLOAD_USO,
+};
+
+/* ---- packets for the main thread ---- */
+
+static enum drop_reason hand_up(struct transit *t, struct slow_sink *sink)
+{
+	if (!transit_own(t))
+		return DROP_SVC_QUEUE;
+	if (t->k->n_tail && t->k->tail != &t->k->own_tail) { /* its bytes are only lent */
+		struct pkt *c = pkt_copy(worker_pool(t->w), t->k);
+		if (!c)
+			return DROP_SVC_QUEUE;
+		if (!t->origin)
+			pkt_free(worker_pool(t->w), t->k);
+		t->k = c;
+		t->origin = NULL;
+	}
+	if (!worker_slow_up(t->w, sink, t->k))
+		return DROP_SVC_QUEUE;
+	t->k = NULL;
+	return DROP_NONE;
+}
+
+static enum drop_reason to_service(struct gateway *g, struct transit *t, enum gateway_service s)
+{
+	static const unsigned flag[] = {GATEWAY_SERVE_DHCP, GATEWAY_SERVE_DNS};
+	struct slow_sink *sink = g->sink[s];
+
+	if (sink && (g->conf.flags & flag[s]))
+		return hand_up(t, sink);
+	icmp_error(g->nat, &g->nif, &g->icmp, t, ICMP4_UNREACHABLE, ICMP4_UNREACH_PORT, 0);
+	return DROP_SVC_OFF;
+}
+
+/* Whoever listens at a port: its own socket, or the one for all. */
+static struct slow_sink *listener(const struct gateway *g, uint16_t port)
+{
+	struct slow_sink *any = NULL;
+
+	for (unsigned i = 0; i < GATEWAY_SOCKETS; i++) {
+		const struct udp_socket *s = &g->socket[i];
+		if (s->sink && s->port == port)
+			return s->sink;
+		if (s->sink && !s->port)
+			any = s->sink;
+	}
+	return any;
+}
+
+enum drop_reason gateway_deliver(struct gateway *g, struct transit *t, uint16_t port)
+{
+	struct slow_sink *sink = listener(g, port);
+
+	return sink ? hand_up(t, sink) : DROP_GW_LOCAL_CLOSED;
+}
+
+/* ---- what is for the gateway itself ---- */
+
+static bool is_local(const struct gateway *g, be32 dst)
+{
+	return dst == g->conf.address.addr || (dst == g->conf.dns_address && dst);
+}
+
+static bool is_dhcp(const struct pkt *k)
+{
+	return k->ip_proto == IPPROTO4_UDP && (k->flags & PKT_L4) &&
+	       pkt_udp(k)->dport == htobe16(PORT_DHCP_SERVER);
+}
+
+static enum drop_reason local_udp(struct gateway *g, struct transit *t)
+{
+	switch (be16toh(pkt_udp(t->k)->dport)) {
+	case PORT_DHCP_SERVER:
+		return to_service(g, t, GATEWAY_DHCP);
+	case PORT_DNS:
+		return to_service(g, t, GATEWAY_DNS);
+	default:
+		icmp_error(g->nat, &g->nif, &g->icmp, t, ICMP4_UNREACHABLE, ICMP4_UNREACH_PORT, 0);
+		return DROP_GW_LOCAL_CLOSED;
+	}
+}
+
+static enum drop_reason local_tcp(struct gateway *g, struct transit *t)
+{
+	if (pkt_tcp(t->k)->dport == htobe16(PORT_DNS) && g->dns_upstream && g->up)
+		return napt_from_inside(g, t);
+	tcp_reset(g->nat, &g->nif, &g->icmp, t);
+	return DROP_GW_LOCAL_CLOSED;
+}
+
+static enum drop_reason local_icmp(struct gateway *g, struct transit *t)
+{
+	if (pkt_icmp(t->k)->type == ICMP4_ECHO) {
+		icmp_echo_reply(&g->nif, t);
+		return DROP_NONE;
+	}
+	return icmp_is_error(t->k) ? napt_icmp_from_inside(g, t) : DROP_GW_LOCAL_CLOSED;
+}
+
+static enum drop_reason local_input(struct gateway *g, struct transit *t)
+{
+	if (t->k->flags & PKT_FRAGMENT)
+		return DROP_NAT_FRAGMENT;
+	if (!(t->k->flags & PKT_L4))
+		return DROP_GW_LOCAL_CLOSED;
+	switch (t->k->ip_proto) {
+	case IPPROTO4_UDP:
+		return local_udp(g, t);
+	case IPPROTO4_TCP:
+		return local_tcp(g, t);
+	default:
+		return local_icmp(g, t);
+	}
+}
+
+/* ---- what comes in ---- */
+
+static bool may_send(const struct gateway *g, be32 src)
+{
+	struct prefix4 p = g->conf.address;
+
+	if (!prefix4_contains(p, src) || is_local(g, src))
+		return false;
+	/* the first and last address are nobody's, but in a /31 (RFC 3021) or /32 */
+	return p.len >= 31 || (src != prefix4_network(p) && src != prefix4_broadcast(p));
+}
+
+static enum drop_reason ip4_input(struct gateway *g, struct transit *t, bool group)
+{
+	const struct ip4_hdr *ip = pkt_ip4(t->k);
+
+	if (unlikely(is_dhcp(t->k)) && (group || ip->dst == g->conf.address.addr || ip->dst == ~(be32)0))
+		return (g->conf.flags & GATEWAY_SERVE_DHCP) || !group ? to_service(g, t, GATEWAY_DHCP)
+								       : DROP_NONE;
+	if (group)
+		return DROP_NONE; /* broadcasts and multicast stay in the network */
+	if (unlikely(!may_send(g, ip->src)))
+		return ip4_is_martian(ip->src) ? DROP_GW_MARTIAN : DROP_GW_SPOOFED;
+	if (unlikely(is_local(g, ip->dst)))
+		return local_input(g, t);
+	if (unlikely(g->up && ip->dst == g->up->conf.address.addr && t->k->ip_proto == IPPROTO4_ICMP &&
+		     (t->k->flags & PKT_L4) && pkt_icmp(t->k)->type == ICMP4_ECHO)) {
+		icmp_echo_reply(&g->nif, t); /* the outside address is ours as well */
+		return DROP_NONE;
+	}
+	return napt_from_inside(g, t);
+}
+
+static enum drop_reason input(void *self, struct transit *t)
+{
+	struct gateway *g = self;
+	struct mac dst = pkt_eth(t->k)->dst;
+	bool group = mac_is_group(dst);
+
+	if (!group && unlikely(!mac_eq(dst, g->nif.mac)))
+		return DROP_NONE; /* flooded, for somebody else */
+	if (likely((t->k->flags & PKT_IP4) && t->k->l3_off == ETH_HLEN_))
+		return ip4_input(g, t, group);
+	if (t->k->flags & PKT_ARP) {
+		if (t->k->l3_off == ETH_HLEN_)
+			neigh_arp_input(&g->nat->neigh, &g->nif, t->w, t->now, t->k);
+		return DROP_NONE;
+	}
+	if (group)
+		return DROP_NONE;
+	return t->k->type == ETHERTYPE_IP6 ? DROP_GW_IPV6 : DROP_GW_NOT_MINE;
+}
+
+static void tx_burst(struct port *p, struct worker *w, struct pkt_out *v, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		transit_run(p->priv, w, p, &v[i], input);
+}
+
+static nsec_t tick(struct port *p, struct worker *w, nsec_t now)
+{
+	struct gateway *g = p->priv;
+
+	return nat_tick(p, g->nat, w, now);
+}
+
+static void describe(struct port *p, port_describe_fn *fn, void *arg)
+{
+	const struct gateway *g = p->priv;
+	char mac[MAC_STRLEN], prefix[PREFIX_STRLEN];
+
+	fn(arg, "mac", mac_format(g->conf.mac, mac));
+	fn(arg, "address", prefix4_format(g->conf.address, prefix));
+	fn(arg, "uplink", g->up ? g->up->conf.name : "none");
+}
+
+static void close_port(struct port *p)
+{
+	(void)p; /* gateway_free() owns what there is */
+}
+
+static const struct port_ops ops = {
+	.type = "gateway",
+	.tx_burst = tx_burst,
+	.tick = tick,
+	.describe = describe,
+	.close = close_port,
+};
+
+/* A guest that was to get a packet does not answer ARP: its sender outside is told. */
+static void lost(struct neigh_if *nif, struct worker *w, nsec_t now, struct pkt *k)
+{
+	struct gateway *g = container_of(nif, struct gateway, nif);
+	struct transit t = {.w = w, .now = now, .quiet = true};
+
+	if (!g->up || !bucket_take(&g->icmp, now))
+		return;
+	t.k = icmp_build_error(w, nif->address.addr, k, ICMP4_UNREACHABLE, ICMP4_UNREACH_HOST, 0);
+	if (!t.k)
+		return;
+	pkt_eth(t.k)->src = pkt_eth(t.k)->dst = nif->mac;
+	t.k->domain = g->domain;
+	if (pkt_parse(t.k) == DROP_NONE && napt_icmp_from_inside(g, &t) == DROP_NONE)
+		g->nat->icmp_sent++;
+	pkt_free(worker_pool(w), t.k);
+}
+
+/* ---- main thread ---- */
+
+static nsec_t seconds(uint32_t given, uint32_t standard)
+{
+	return (given ? given : standard) * NSEC_PER_SEC;
+}
+
+/* Takes over conf, defaults filled in. */
+static void set_conf(struct gateway *g, const struct gateway_conf *c)
+{
+	g->conf = *c;
+	g->conf.network[NAT_NAME_MAX - 1] = 0;
+	if (!g->conf.mtu)
+		g->conf.mtu = MTU_DEFAULT;
+	if (!g->conf.sessions_per_guest)
+		g->conf.sessions_per_guest = SESSIONS_PER_GUEST;
+	g->udp_ns = seconds(c->udp_timeout_s, UDP_TIMEOUT_S);
+	g->tcp_est_ns = seconds(c->tcp_established_s, TCP_EST_S);
+	g->tcp_trans_ns = seconds(c->tcp_transitory_s, TCP_TRANS_S);
+	g->icmp_ns = seconds(c->icmp_timeout_s, ICMP_TIMEOUT_S);
+	g->nif.mac = g->conf.mac;
+	g->nif.address = g->conf.address;
+	g->nif.also = g->conf.dns_address;
+	g->nif.mtu = g->conf.mtu;
+}
+
+static void do_attach(struct worker *w, void *arg)
+{
+	struct gateway *g = arg, **at = &g->nat->gateways;
+
+	while (*at)
+		at = &(*at)->next;
+	*at = g;
+	nat_add_ticker(g->nat, w, g->port);
+}
+
+static void do_detach(struct worker *w, void *arg)
+{
+	struct gateway *g = arg, **at = &g->nat->gateways;
+
+	forwards_leave(g);
+	nat_end_sessions(g->nat, g, NULL);
+	frag_forget(g->nat, &g->nif);
+	neigh_if_flush(&g->nat->neigh, &g->nif, w);
+	neigh_forget_origin(&g->nat->neigh, g->port, w);
+	nat_del_ticker(g->nat, w, g->port);
+	while (*at && *at != g)
+		at = &(*at)->next;
+	if (*at)
+		*at = g->next;
+}
+
+int gateway_new(struct nat *n, domain_idx d, const struct gateway_conf *c,
+		struct gateway **ret_gateway)
+{
+	struct port_conf pc = {
+		.vlan = {.mode = VLAN_INTERNAL}, .domain = d, .known_only = true,
+	};
+	struct gateway *g = calloc(1, sizeof(*g));
+	char name[PORT_NAME_MAX];
+	int r;
+
+	if (!g)
+		return -ENOMEM;
+	g->nat = n;
+	g->domain = g->nif.domain = d;
+	g->nif.lost = lost;
+	neigh_if_init(&g->nif);
+	set_conf(g, c);
+	snprintf(name, sizeof(name), "gw/%s", g->conf.network);
+	r = sw_port_add(n->sw, name, &ops, g, &pc, all_caps, true, NULL, &g->port);
+	if (r < 0) {
+		free(g);
+		return r;
+	}
+	g->nif.port = g->port;
+	worker_call(n->sw, NULL, do_attach, g);
+	r = port_start(g->port, -1);
+	if (r == 0)
+		r = sw_fdb_add_static(n->sw, d, g->conf.mac, g->port);
+	if (r < 0) {
+		gateway_free(g);
+		return r;
+	}
+	*ret_gateway = g;
+	return 0;
+}
+
+void gateway_free(struct gateway *g)
+{
+	if (!g)
+		return;
+	port_stop(g->port);
+	sw_fdb_del(g->nat->sw, g->domain, g->conf.mac);
+	worker_call(g->nat->sw, NULL, do_detach, g);
+	sw_port_del(g->port);
+	forwards_free(g);
+	free(g);
+}
+
+struct conf_call {
+	struct gateway *g;
+	const struct gateway_conf *conf;
+};
+
+static void do_set_conf(struct worker *w, void *arg)
+{
+	struct conf_call *c = arg;
+	struct gateway *g = c->g;
+	struct prefix4 was = g->conf.address;
+	bool moved = was.addr != c->conf->address.addr || was.len != c->conf->address.len;
+
+	if (moved) {
+		nat_end_sessions(g->nat, g, NULL);
+		neigh_if_flush(&g->nat->neigh, &g->nif, w);
+		frag_forget(g->nat, &g->nif);
+	}
+	set_conf(g, c->conf);
+}
+
+int gateway_set_conf(struct gateway *g, const struct gateway_conf *conf)
+{
+	struct conf_call c = {g, conf};
+	struct mac was = g->conf.mac;
+	int r = 0;
+
+	if (!mac_eq(was, conf->mac)) {
+		r = sw_fdb_add_static(g->nat->sw, g->domain, conf->mac, g->port);
+		if (r < 0)
+			return r;
+	}
+	worker_call(g->nat->sw, NULL, do_set_conf, &c);
+	if (!mac_eq(was, conf->mac))
+		sw_fdb_del(g->nat->sw, g->domain, was);
+	return 0;
+}
+
+const struct gateway_conf *gateway_get_conf(const struct gateway *g)
+{
+	return &g->conf;
+}
+
+struct port *gateway_port(const struct gateway *g)
+{
+	return g->port;
+}
+
+domain_idx gateway_domain(const struct gateway *g)
+{
+	return g->domain;
+}
+
+struct uplink *gateway_uplink(const struct gateway *g)
+{
+	return g->up;
+}
+
+struct uplink_call {
+	struct gateway *g;
+	struct uplink *u;
+	const struct gateway *hinders;
+};
+
+static void do_set_uplink(struct worker *w, void *arg)
+{
+	struct uplink_call *c = arg;
+	struct gateway *g = c->g;
+
+	(void)w;
+	if (g->up == c->u)
+		return;
+	c->hinders = c->u ? forwards_conflict(g, c->u) : NULL;
+	if (c->hinders)
+		return;
+	forwards_leave(g);
+	nat_end_sessions(g->nat, g, NULL);
+	frag_forget(g->nat, &g->nif);
+	if (g->up)
+		frag_forget(g->nat, &g->up->nif);
+	g->up = c->u;
+	forwards_enter(g);
+}
+
+int gateway_set_uplink(struct gateway *g, struct uplink *u, char *ret_owner)
+{
+	struct uplink_call c = {g, u, NULL};
+
+	worker_call(g->nat->sw, NULL, do_set_uplink, &c);
+	if (!c.hinders)
+		return 0;
+	if (ret_owner)
+		memcpy(ret_owner, c.hinders->conf.network, NAT_NAME_MAX);
+	return -EADDRINUSE;
+}
+
+struct sink_call {
+	struct gateway *g;
+	enum gateway_service service;
+	struct slow_sink *sink;
+	be32 addr;
+	uint16_t port;
+	int result;
+};
+
+static void do_set_sink(struct worker *w, void *arg)
+{
+	struct sink_call *c = arg;
+
+	(void)w;
+	c->g->sink[c->service] = c->sink;
+}
+
+void gateway_set_sink(struct gateway *g, enum gateway_service s, struct slow_sink *sink)
+{
+	struct sink_call c = {.g = g, .service = s, .sink = sink};
+
+	worker_call(g->nat->sw, NULL, do_set_sink, &c);
+}
+
+static void do_set_dns(struct worker *w, void *arg)
+{
+	struct sink_call *c = arg;
+
+	(void)w;
+	c->g->dns_upstream = c->addr;
+}
+
+void gateway_set_dns_upstream(struct gateway *g, be32 addr)
+{
+	struct sink_call c = {.g = g, .addr = addr};
+
+	worker_call(g->nat->sw, NULL, do_set_dns, &c);
+}
+
+static void do_socket(struct worker *w, void *arg)
+{
+	struct sink_call *c = arg;
+	struct udp_socket *s = NULL;
+
+	(void)w;
+	for (unsigned i = 0; i < GATEWAY_SOCKETS; i++) {
+		struct udp_socket *o = &c->g->socket[i];
+		if (o->sink && o->port == c->port) {
+			c->result = c->sink && c->sink != o->sink ? -EADDRINUSE : 0;
+			if (!c->sink)
+				*o = (struct udp_socket){0};
+			return;
+		}
+		if (!o->sink && !s)
+			s = o;
+	}
+	c->result = c->sink && !s ? -ENOSPC : 0;
+	if (c->sink && s)
+		*s = (struct udp_socket){c->port, c->sink};
+}
+
+int gateway_udp_socket(struct gateway *g, uint16_t port, struct slow_sink *sink)
+{
+	struct sink_call c = {.g = g, .port = port, .sink = sink};
+
+	worker_call(g->nat->sw, NULL, do_socket, &c);
+	return c.result;
+}
+
+static void do_send(struct worker *w, void *arg)
+{
+	struct pkt *k = arg;
+	struct gateway *g = k->ctx;
+	struct transit t = {.w = w, .now = worker_now(w), .k = k, .quiet = true};
+	uint32_t len = k->len;
+
+	k->domain = g->domain;
+	pkt_eth(k)->src = pkt_eth(k)->dst = g->conf.mac;
+	enum drop_reason why = pkt_parse(k);
+	if (!why && (!(k->flags & PKT_L4) || k->ip_proto != IPPROTO4_UDP ||
+		     pkt_ip4(k)->src != g->conf.address.addr || !listener(g, be16toh(pkt_udp(k)->sport))))
+		why = DROP_GW_NOT_MINE;
+	if (!why)
+		why = napt_from_inside(g, &t);
+	if (why)
+		port_rx_lost(g->port, why, 1, len);
+	pkt_free(worker_pool(w), t.k);
+}
+
+void gateway_send(struct gateway *g, struct pkt *k)
+{
+	k->ctx = g;
+	if (k->head_len < sizeof(struct eth_hdr) || worker_post(g->nat->sw, NULL, do_send, k) < 0)
+		pkt_free(sw_main_pool(g->nat->sw), k);
+}
+
+static void do_count(struct worker *w, void *arg)
+{
+	struct sink_call *c = arg;
+
+	(void)w;
+	c->result = (int)c->g->n_sessions;
+}
+
+uint32_t gateway_sessions(struct gateway *g)
+{
+	struct sink_call c = {.g = g};
+
+	worker_call(g->nat->sw, NULL, do_count, &c);
+	return (uint32_t)c.result;
+}

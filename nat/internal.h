@@ -1,0 +1,177 @@
+/* What the files of the NAT share; nobody outside nat/ includes this.
+ *
+ *	gateway.c   the inside port: what the gateway answers itself, who may go further
+ *	uplink.c    the outside port
+ *	napt.c      translation: the established path, new sessions, filtering
+ *	napt_icmp.c ICMP errors about translated packets
+ *	frag.c      fragments: later ones follow the first; cutting what is too large
+ *	icmp.c      ICMP and RST of our own, rate-limited
+ *	forward.c   forwards
+ *	nat.c       the object that owns the tables; time; lists for people
+ *	flow.c, ports.c, neigh.c, tcp_track.c   what is remembered
+ *
+ * All of it runs on worker 0; the public functions of gateway.h come there by
+ * worker_call(). */
+#ifndef NAT_INTERNAL_H
+#define NAT_INTERNAL_H
+
+#include "nat/flow.h"
+#include "nat/gateway.h"
+#include "nat/neigh.h"
+#include "nat/ports.h"
+#include "net/csum.h"
+#include "net/headers.h"
+#include "net/parse.h"
+#include "switch/port.h"
+#include "switch/switch.h"
+#include "switch/worker.h"
+
+#define MTU_DEFAULT 1500u
+#define TTL_OURS 64u
+#define FRAGS_MAX 256u /* first fragments remembered */
+
+/* A packet on its way through here.  Functions that work on one return the reason to
+ * drop it, or DROP_NONE; k is NULL once it was passed on, and still there when it was
+ * answered or needs nothing. */
+struct transit {
+	struct worker *w;
+	nsec_t now;
+	struct pkt *k;
+	struct port *origin; /* whose tx it came by, for port_tx_undo(); NULL: our own frame */
+	bool quiet;          /* send no ICMP about it: its Ethernet source is of another domain */
+};
+
+struct token_bucket {
+	nsec_t last;
+	uint32_t tokens;
+};
+
+/* Where a datagram's first fragment went, for those that follow. */
+struct frag {
+	be32 src, dst, new_src, new_dst;
+	be16 id, d_addr;
+	domain_idx domain;
+	uint8_t proto;
+	struct neigh_if *out; /* NULL: empty */
+	be32 hop;
+	nsec_t until;
+};
+
+struct nat {
+	struct sw *sw;
+	struct flow_table flow;
+	struct neigh_table neigh;
+	struct frag frags[FRAGS_MAX];
+	uint64_t random[2], random_count;
+	struct gateway *gateways;
+	struct uplink *uplinks;
+	struct port *ticker; /* whose tick drives the wheels */
+	uint64_t icmp_sent, icmp_held;
+};
+
+struct forward {
+	struct nat_forward f;
+	struct mapping m; /* in the tables while the gateway has an uplink */
+	struct forward *next;
+};
+
+struct udp_socket {
+	uint16_t port;
+	struct slow_sink *sink;
+};
+
+struct gateway {
+	struct nat *nat;
+	struct gateway *next;
+	struct port *port;
+	domain_idx domain;
+	struct gateway_conf conf; /* defaults filled in */
+	struct neigh_if nif;
+	struct uplink *up;
+	nsec_t udp_ns, tcp_est_ns, tcp_trans_ns, icmp_ns;
+	struct slow_sink *sink[GATEWAY_SERVICES];
+	struct udp_socket socket[GATEWAY_SOCKETS];
+	be32 dns_upstream;
+	struct forward *forwards;
+	uint32_t n_forwards, n_sessions;
+	struct token_bucket icmp;
+};
+
+struct uplink {
+	struct nat *nat;
+	struct uplink *next;
+	struct port *port;
+	domain_idx domain;
+	struct uplink_conf conf;
+	struct neigh_if nif;
+	struct ports ports;
+	struct token_bucket icmp;
+	nsec_t announce_at; /* 0: not pending */
+};
+
+/* nat.c */
+uint32_t nat_random(struct nat *n);
+nsec_t nat_sooner(nsec_t a, nsec_t b); /* 0 = never */
+nsec_t nat_tick(struct port *p, struct nat *n, struct worker *w, nsec_t now);
+void nat_add_ticker(struct nat *n, struct worker *w, struct port *p);
+void nat_del_ticker(struct nat *n, struct worker *w, struct port *p);
+/* Ends sessions of a gateway or an uplink (either NULL = any). */
+size_t nat_end_sessions(struct nat *n, const struct gateway *g, const struct uplink *u);
+/* A private version of t->k: itself, or a copy when others look at it too. */
+bool transit_own(struct transit *t);
+/* Runs fn on a packet offered by the switch and settles its fate. */
+void transit_run(void *self, struct worker *w, struct port *p, struct pkt_out *o,
+		 enum drop_reason (*fn)(void *self, struct transit *t));
+
+/* napt.c */
+enum drop_reason napt_from_inside(struct gateway *g, struct transit *t);
+enum drop_reason napt_from_outside(struct uplink *u, struct transit *t);
+/* Next hop for dst, or NULL when there is no route. */
+struct neigh *uplink_hop(struct uplink *u, be32 dst);
+/* Puts new addresses (and, with them, checksums) into the IPv4 header and takes one off
+ * the TTL; d_addr as in struct session. */
+void napt_rewrite_ip(struct ip4_hdr *ip, be32 src, be32 dst, be16 d_addr);
+/* Sends t->k, rewritten already, to the other end of its session. */
+enum drop_reason napt_emit(struct session *s, struct transit *t, bool to_outside);
+
+/* napt_icmp.c */
+bool icmp_is_error(const struct pkt *k);
+enum drop_reason napt_icmp_from_inside(struct gateway *g, struct transit *t);
+enum drop_reason napt_icmp_from_outside(struct uplink *u, struct transit *t);
+
+/* frag.c */
+bool frag_is_later(const struct pkt *k);
+/* out, hop, new_src, new_dst and d_addr of `f` say where k, a first fragment, goes. */
+void frag_remember(struct nat *n, const struct pkt *k, nsec_t now, const struct frag *f);
+enum drop_reason frag_follow(struct nat *n, struct transit *t);
+/* Cuts t->k into pieces that fit out's MTU and sends each to dst.  DROP_NONE: t->k is taken. */
+enum drop_reason frag_cut(struct transit *t, struct neigh_if *out, struct mac dst);
+void frag_forget(struct nat *n, const struct neigh_if *nif);
+
+/* icmp.c: all answer the frame t->k by way of the interface it came from, and leave it. */
+bool bucket_take(struct token_bucket *b, nsec_t now);
+void icmp_error(struct nat *n, struct neigh_if *nif, struct token_bucket *b, struct transit *t,
+		uint8_t type, uint8_t code, uint16_t mtu);
+/* The error as a frame of its own, from src; NULL when none may be sent. */
+struct pkt *icmp_build_error(struct worker *w, be32 src, const struct pkt *about, uint8_t type,
+			     uint8_t code, uint16_t mtu);
+void icmp_echo_reply(struct neigh_if *nif, struct transit *t);
+void tcp_reset(struct nat *n, struct neigh_if *nif, struct token_bucket *b, struct transit *t);
+
+/* forward.c */
+/* What hinders a gateway's forwards to move to u: the owner of a port, or NULL. */
+const struct gateway *forwards_conflict(const struct gateway *g, const struct uplink *u);
+void forwards_enter(struct gateway *g); /* at g->up */
+void forwards_leave(struct gateway *g);
+void forwards_free(struct gateway *g);
+
+/* Whether the pending checksum is that of the L4 header, and not one in its payload. */
+static inline bool l4_csum_pending(const struct pkt *k)
+{
+	return (k->vnet.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) && k->vnet.csum_start == k->l4_off;
+}
+
+/* gateway.c */
+enum drop_reason gateway_deliver(struct gateway *g, struct transit *t, uint16_t port);
+
+#endif

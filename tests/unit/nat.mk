@@ -1,0 +1,28 @@
+# nat/: the state table alone; the rest on the real switch with dummy ports.
+NAT_ALL := nat/nat.c nat/gateway.c nat/uplink.c nat/napt.c nat/napt_icmp.c nat/icmp.c nat/frag.c \
+	nat/forward.c nat/flow.c nat/ports.c nat/neigh.c nat/tcp_track.c net/wheel.c net/wire.c net/addr.c
+NAT_BENCH = tests/unit/dummy.c $(NAT_ALL) $(SWITCH_ALL)
+
+UNIT += test_tcp_track test_napt test_gateway test_forward test_arp
+test_tcp_track_SRC := tests/unit/test_tcp_track.c nat/tcp_track.c
+test_napt_SRC = tests/unit/test_napt.c $(NAT_BENCH)
+test_napt_LIBS = $(SWITCH_LIBS)
+test_gateway_SRC = tests/unit/test_gateway.c $(NAT_BENCH)
+test_gateway_LIBS = $(SWITCH_LIBS)
+test_forward_SRC = tests/unit/test_forward.c $(NAT_BENCH)
+test_forward_LIBS = $(SWITCH_LIBS)
+test_arp_SRC = tests/unit/test_arp.c $(NAT_BENCH)
+test_arp_LIBS = $(SWITCH_LIBS)
+
+FUZZ += fuzz_gateway
+fuzz_gateway_SRC = tests/fuzz/fuzz_gateway.c $(NAT_BENCH)
+fuzz_gateway_LIBS = $(SWITCH_LIBS)
+
+# The uplink through the host's sockets, on a switch of the test's own.
+UNIT += test_uplink_host
+test_uplink_host_SRC := tests/unit/test_uplink_host.c nat/uplink_host.c nat/uplink_host_reass.c net/wire.c \
+	net/pkt.c net/table.c net/addr.c net/csum.c net/parse.c net/loop.c net/clock.c
+test_uplink_host_LIBS := -levent_core -lslirp
+
+FUZZ += fuzz_reass
+fuzz_reass_SRC := tests/fuzz/fuzz_reass.c nat/uplink_host_reass.c net/wire.c net/pkt.c net/csum.c net/parse.c

@@ -1,0 +1,645 @@
+/* The translator on the bench of nat_bench.h: mappings, filtering, checksums, timers,
+ * limits, ICMP errors, fragments, hairpins.  After every test the switch's books must
+ * balance and no packet memory may be missing. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/nat_bench.h"
+
+static const struct nat_limits small = {.max_sessions = 64};
+
+static int setup(void **state)
+{
+	*state = nb_new(NULL);
+	return 0;
+}
+
+static int setup_small(void **state)
+{
+	*state = nb_new(&small);
+	return 0;
+}
+
+static void check_port(void *arg, struct port *p, const struct sw_port_counters *c)
+{
+	uint64_t rx = c->forwarded + c->flooded + c->consumed, tx = c->tx_packets;
+
+	for (unsigned i = 0; i < DROP_COUNT; i++) {
+		rx += c->rx_drop[i];
+		tx += c->tx_drop[i];
+	}
+	assert_int_equal(c->rx_packets, rx);
+	assert_int_equal(c->offered, tx);
+	*(uint64_t *)arg += c->offered;
+}
+
+static int teardown(void **state)
+{
+	struct nb *x = *state;
+	struct sw_totals t;
+	uint64_t offered = 0;
+
+	sw_counters(x->sw, &t, check_port, &offered);
+	assert_int_equal(t.copies, offered + t.gone_offered);
+	nb_free(x);
+	return 0;
+}
+
+/* The one frame that came out there. */
+static struct nb_pkt only(struct dummy *d)
+{
+	struct nb_pkt p;
+
+	assert_int_equal(d->n_out, 1);
+	assert_true(nb_read(&d->out[0], &p));
+	d->n_out = 0;
+	return p;
+}
+
+static struct nb_pkt out_once(struct nb *x, struct nb_pkt p)
+{
+	nb_send(x, x->guest, &p);
+	return only(x->world);
+}
+
+static void same_outside_port_for_all_remotes(void **state)
+{
+	struct nb *x = *state;
+	struct nb_pkt a = out_once(x, nb_out(17, G1, 5000, R1, 53));
+	struct nb_pkt b = out_once(x, nb_out(17, G1, 5000, R2, 99));
+	struct nb_pkt c = out_once(x, nb_out(17, G1, 5001, R1, 53));
+
+	assert_int_equal(a.src, OUTSIDE);
+	assert_int_equal(a.dst, R1);
+	assert_int_equal(a.dport, 53);
+	assert_int_equal(a.src_mac, UP_MAC);
+	assert_int_equal(a.dst_mac, WORLD_MAC);
+	assert_int_equal(a.ttl, 63);
+	assert_int_equal(b.sport, a.sport); /* RFC 4787 REQ-1 */
+	assert_int_not_equal(c.sport, a.sport);
+	assert_int_equal(a.sport & 1, 0); /* parity, RFC 4787 4.2.2 */
+	assert_int_equal(c.sport & 1, 1);
+	assert_true(a.sport >= 1024);
+}
+
+static void two_guests_never_share_a_port(void **state)
+{
+	struct nb *x = *state;
+	struct nb_pkt a = out_once(x, nb_out(17, G1, 5000, R1, 53));
+	struct nb_pkt b = out_once(x, nb_out(17, G2, 5000, R1, 53));
+
+	assert_int_not_equal(a.sport, b.sport);
+}
+
+static void answers_find_their_guest(void **state)
+{
+	struct nb *x = *state;
+	struct nb_pkt o = out_once(x, nb_out(17, G1, 5000, R1, 53)), a = nb_in(17, R1, 53, o.sport);
+
+	nb_send(x, x->world, &a);
+	struct nb_pkt i = only(x->guest);
+	assert_int_equal(i.dst, G1);
+	assert_int_equal(i.dport, 5000);
+	assert_int_equal(i.src, R1);
+	assert_int_equal(i.sport, 53);
+	assert_int_equal(i.dst_mac, G1_MAC);
+	assert_int_equal(i.src_mac, GW_MAC);
+	assert_int_equal(i.ttl, 63);
+}
+
+static void set_filtering(struct nb *x, enum gateway_filtering f)
+{
+	x->conf.filtering = f;
+	assert_int_equal(gateway_set_conf(x->gw, &x->conf), 0);
+}
+
+static bool comes_in(struct nb *x, be32 src, uint16_t sport, uint16_t dport)
+{
+	struct nb_pkt p = nb_in(17, src, sport, dport);
+
+	nb_clear(x);
+	nb_send(x, x->world, &p);
+	return x->guest->n_out == 1;
+}
+
+static void filtering_modes(void **state)
+{
+	struct nb *x = *state;
+	uint16_t port = out_once(x, nb_out(17, G1, 5000, R1, 53)).sport;
+
+	assert_true(comes_in(x, R1, 53, port));
+	assert_false(comes_in(x, R1, 54, port));
+	assert_false(comes_in(x, R2, 53, port));
+	assert_int_equal(nb_drops(uplink_port(x->up), DROP_NAT_FILTERED), 2);
+	set_filtering(x, GATEWAY_FILTER_ADDRESS_DEPENDENT);
+	assert_true(comes_in(x, R1, 54, port));
+	assert_false(comes_in(x, R2, 53, port));
+	set_filtering(x, GATEWAY_FILTER_ENDPOINT_INDEPENDENT);
+	assert_true(comes_in(x, R2, 53, port));
+	assert_false(comes_in(x, R2, 53, port ^ 2));
+	assert_int_equal(nb_drops(uplink_port(x->up), DROP_NAT_NO_MAPPING), 1);
+}
+
+/* nb_read() sums every frame anew; here over sizes, forms and both directions. */
+static void checksums(void **state)
+{
+	struct nb *x = *state;
+	static const uint8_t protos[] = {6, 17, 1};
+
+	for (unsigned i = 0; i < 3 * 2 * 40; i++) {
+		struct nb_pkt p = nb_out(protos[i % 3], G1, (uint16_t)(6000 + i), R1, 80);
+		p.partial = protos[i % 3] != 1 && (i / 3) % 2;
+		p.payload = (uint16_t)(i * 13 % 1400);
+		p.flags = TCP_SYN;
+		struct nb_pkt o = out_once(x, p);
+		struct nb_pkt a = nb_in(p.proto, R1, 80, o.sport);
+		if (p.proto == 1)
+			a.sport = o.sport;
+		a.partial = p.partial;
+		a.payload = (uint16_t)(i * 31 % 1400);
+		a.flags = TCP_SYN | TCP_ACK;
+		nb_send(x, x->world, &a);
+		struct nb_pkt in = only(x->guest);
+		assert_int_equal(p.proto == 1 ? in.sport : in.dport, 6000 + i);
+	}
+}
+
+static void udp_without_checksum_stays_so(void **state)
+{
+	struct nb *x = *state;
+	struct nb_pkt p = nb_out(17, G1, 5000, R1, 53);
+
+	p.no_csum = true;
+	nb_send(x, x->guest, &p);
+	assert_int_equal(x->world->n_out, 1);
+	assert_int_equal(nb_get16(x->world->out[0].bytes + 40), 0);
+}
+
+static void tso_frame_passes_whole(void **state)
+{
+	struct nb *x = *state;
+	struct nb_pkt p = nb_out(6, G1, 5000, R1, 80);
+
+	p.flags = TCP_SYN;
+	out_once(x, p);
+	p.flags = TCP_ACK;
+	p.partial = true;
+	p.payload = 3900;
+	p.gso_size = 1448;
+	struct nb_pkt o = out_once(x, p);
+	assert_int_equal(o.payload, 20 + 3900);
+	assert_int_equal(o.src, OUTSIDE);
+}
+
+static size_t sessions(struct nb *x)
+{
+	return gateway_sessions(x->gw);
+}
+
+static void udp_timer(void **state)
+{
+	struct nb *x = *state;
+	uint16_t port = out_once(x, nb_out(17, G1, 5000, R1, 53)).sport;
+
+	nb_step(x, 295000);
+	assert_int_equal(sessions(x), 1);
+	assert_true(comes_in(x, R1, 53, port)); /* does not refresh, RFC 4787 REQ-6 */
+	nb_step(x, 6000);
+	assert_int_equal(sessions(x), 0);
+	assert_false(comes_in(x, R1, 53, port));
+
+	nb_clear(x);
+	out_once(x, nb_out(17, G1, 5000, R1, 53));
+	nb_step(x, 200000);
+	out_once(x, nb_out(17, G1, 5000, R1, 53)); /* refreshes */
+	nb_step(x, 200000);
+	assert_int_equal(sessions(x), 1);
+	nb_step(x, 101000);
+	assert_int_equal(sessions(x), 0);
+}
+
+static void tcp_open(struct nb *x, uint16_t sport, uint16_t *ret_port)
+{
+	struct nb_pkt p = nb_out(6, G1, sport, R1, 80);
+
+	p.flags = TCP_SYN;
+	*ret_port = out_once(x, p).sport;
+	struct nb_pkt a = nb_in(6, R1, 80, *ret_port);
+	a.flags = TCP_SYN | TCP_ACK;
+	nb_send(x, x->world, &a);
+	only(x->guest);
+}
+
+static void tcp_timers(void **state)
+{
+	struct nb *x = *state;
+	uint16_t port;
+	struct nb_pkt p = nb_out(6, G1, 6000, R1, 80);
+
+	p.flags = TCP_SYN;
+	out_once(x, p);
+	nb_step(x, 241000); /* never answered: transitory */
+	assert_int_equal(sessions(x), 0);
+
+	tcp_open(x, 6001, &port);
+	nb_step(x, 7400000);
+	assert_int_equal(sessions(x), 1);
+	nb_step(x, 41000);
+	assert_int_equal(sessions(x), 0);
+
+	tcp_open(x, 6002, &port);
+	p = nb_out(6, G1, 6002, R1, 80);
+	p.flags = TCP_FIN | TCP_ACK;
+	out_once(x, p);
+	struct nb_pkt a = nb_in(6, R1, 80, port);
+	a.flags = TCP_FIN | TCP_ACK;
+	nb_send(x, x->world, &a);
+	only(x->guest);
+	nb_step(x, 235000);
+	assert_int_equal(sessions(x), 1);
+	nb_step(x, 6000);
+	assert_int_equal(sessions(x), 0);
+}
+
+/* RFC 7857 2.2: the RST starts the short timer, traffic after it brings back the long one. */
+static void tcp_reset_does_not_end(void **state)
+{
+	struct nb *x = *state;
+	uint16_t port;
+
+	tcp_open(x, 6000, &port);
+	struct nb_pkt a = nb_in(6, R1, 80, port);
+	a.flags = TCP_RST;
+	nb_send(x, x->world, &a);
+	only(x->guest);
+	out_once(x, nb_out(6, G1, 6000, R1, 80));
+	nb_step(x, 1000000);
+	assert_int_equal(sessions(x), 1);
+}
+
+static void tcp_without_syn_is_reset(void **state)
+{
+	struct nb *x = *state;
+	struct nb_pkt p = nb_out(6, G1, 6000, R1, 80);
+
+	nb_send(x, x->guest, &p);
+	assert_int_equal(x->world->n_out, 0);
+	struct nb_pkt r = only(x->guest);
+	assert_true(r.flags & TCP_RST);
+	assert_int_equal(r.src, R1);
+	assert_int_equal(r.dport, 6000);
+	assert_int_equal(nb_drops(gateway_port(x->gw), DROP_NAT_NOT_SYN), 1);
+}
+
+static void mss_is_clamped(void **state)
+{
+	struct nb *x = *state;
+	struct uplink_conf c = *uplink_get_conf(x->up);
+	struct nb_pkt p = nb_out(6, G1, 6000, R1, 80);
+
+	c.mtu = 1400;
+	assert_int_equal(uplink_set_conf(x->up, &c), 0);
+	nb_arp(x, x->world, WORLD_MAC, NEXT_HOP, OUTSIDE, 1);
+	nb_step(x, 10);
+	nb_clear(x);
+	p.flags = TCP_SYN;
+	p.mss = 1460;
+	out_once(x, p);
+	nb_send(x, x->guest, &p);
+	assert_int_equal(nb_get16(x->world->out[0].bytes + 56), 1360);
+	only(x->world); /* and the checksum is right */
+}
+
+static void guest_session_limit(void **state)
+{
+	struct nb *x = *state;
+
+	x->conf.sessions_per_guest = 5;
+	gateway_set_conf(x->gw, &x->conf);
+	for (unsigned i = 0; i < 5; i++)
+		out_once(x, nb_out(17, G1, 5000, R1, (uint16_t)(100 + i)));
+	struct nb_pkt p = nb_out(17, G1, 5000, R1, 200);
+	nb_send(x, x->guest, &p);
+	assert_int_equal(x->world->n_out, 0);
+	assert_int_equal(nb_drops(gateway_port(x->gw), DROP_NAT_SESSIONS), 1);
+	struct nb_pkt e = only(x->guest);
+	assert_int_equal(e.type, ICMP4_UNREACHABLE); /* RFC 5508 REQ-8 */
+	out_once(x, nb_out(17, G2, 5000, R1, 200)); /* the neighbour is not concerned */
+	assert_int_equal(sessions(x), 6);
+}
+
+static void full_table_takes_from_the_heaviest(void **state)
+{
+	struct nb *x = *state;
+
+	for (unsigned i = 0; i < 64; i++)
+		out_once(x, nb_out(17, G1, 5000, R1, (uint16_t)(100 + i)));
+	for (unsigned i = 0; i < 10; i++)
+		out_once(x, nb_out(17, G2, (uint16_t)(7000 + i), R1, 53));
+	struct nat_row *row;
+	size_t n, of_g2 = 0;
+	assert_int_equal(nat_list(x->nat, NULL, &row, &n), 0);
+	for (size_t i = 0; i < n; i++)
+		of_g2 += row[i].inside == G2;
+	free(row);
+	assert_int_equal(n, 64);
+	assert_int_equal(of_g2, 10);
+	struct nat_stats s;
+	nat_get_stats(x->nat, &s);
+	assert_int_equal(s.evicted, 10);
+	assert_int_equal(s.mappings, 11);
+}
+
+static void ports_run_out(void **state)
+{
+	struct nb *x = *state;
+
+	for (unsigned i = 1024; i < 65536; i++)
+		ports_take(&x->up->ports, 17, (uint16_t)i);
+	ports_release(&x->up->ports, 17, 40001);
+	/* of the wrong parity: better than none */
+	struct nb_pkt o = out_once(x, nb_out(17, G1, 5000, R1, 53));
+	assert_int_equal(o.sport, 40001);
+	struct nb_pkt p = nb_out(17, G1, 5002, R1, 53);
+	nb_send(x, x->guest, &p);
+	assert_int_equal(nb_drops(gateway_port(x->gw), DROP_NAT_PORTS), 1);
+	nat_flush(x->nat, NULL);
+	assert_false(ports_taken(&x->up->ports, 17, 40001));
+}
+
+static void random_ports_spread(void **state)
+{
+	struct nb *x = *state;
+	unsigned in_quarter[4] = {0};
+
+	for (unsigned i = 0; i < 400; i++)
+		in_quarter[out_once(x, nb_out(17, G1, (uint16_t)(2000 + i), R1, 53)).sport / 16384]++;
+	for (unsigned q = 0; q < 4; q++)
+		assert_in_range(in_quarter[q], 60, 140);
+}
+
+static void icmp_echo(void **state)
+{
+	struct nb *x = *state;
+	struct nb_pkt a = nb_out(1, G1, 4242, R1, 0), b = nb_out(1, G2, 4242, R1, 0);
+	struct nb_pkt oa = out_once(x, a), ob = out_once(x, b);
+
+	assert_int_not_equal(oa.sport, ob.sport);
+	struct nb_pkt r = nb_in(1, R1, ob.sport, 0);
+	r.sport = ob.sport;
+	nb_send(x, x->world, &r);
+	struct nb_pkt i = only(x->guest);
+	assert_int_equal(i.dst, G2);
+	assert_int_equal(i.sport, 4242);
+	nb_step(x, 59000);
+	assert_int_equal(sessions(x), 2);
+	nb_step(x, 2000);
+	assert_int_equal(sessions(x), 0);
+}
+
+/* An ICMP error from `from` that quotes the frame `about`. */
+static size_t build_error(uint8_t *f, uint64_t dst_mac, uint64_t src_mac, be32 from, be32 to,
+			  uint8_t code, const struct dummy_frame *about, size_t quote)
+{
+	struct nb_pkt p = {.dst_mac = dst_mac, .src_mac = src_mac, .src = from, .dst = to, .proto = 1,
+			   .type = 3, .payload = (uint16_t)quote};
+	size_t len = nb_build(f, &p);
+
+	f[35] = code;
+	memcpy(f + 42, about->bytes + 14, quote);
+	nb_put16(f + 36, 0);
+	nb_put16(f + 36, 0xffff ^ nb_sum(0, f + 34, 8 + quote));
+	return len;
+}
+
+static void icmp_error_from_outside(void **state)
+{
+	struct nb *x = *state;
+	static const uint8_t protos[] = {17, 6, 1};
+	uint8_t f[256];
+
+	for (unsigned i = 0; i < 3; i++) {
+		struct nb_pkt p = nb_out(protos[i], G1, 5000, R1, 33434), q;
+		p.flags = TCP_SYN;
+		nb_send(x, x->guest, &p);
+		size_t len = build_error(f, UP_MAC, WORLD_MAC, IP(192, 0, 2, 9), OUTSIDE, 1,
+					 &x->world->out[0], 40);
+		nb_push(x, x->world, f, len, (struct virtio_net_hdr){0});
+		assert_int_equal(x->guest->n_out, 1);
+		struct dummy_frame in = x->guest->out[0];
+		struct nb_pkt e = only(x->guest); /* outer sums */
+		assert_int_equal(e.dst, G1);
+		assert_int_equal(e.src, IP(192, 0, 2, 9));
+		/* the quoted packet is what the guest had sent, its header sum included */
+		struct dummy_frame inner = {.len = in.len - 28};
+		memcpy(inner.bytes + 14, in.bytes + 42, in.len - 42);
+		assert_int_equal(nb_sum(0, inner.bytes + 14, 20), 0xffff);
+		memcpy(&q.src, inner.bytes + 26, 4);
+		assert_int_equal(q.src, G1);
+		assert_int_equal(nb_get16(inner.bytes + (protos[i] == 1 ? 38 : 34)), 5000);
+		if (protos[i] != 1) { /* the whole of it was quoted but for the last 8 bytes */
+			uint8_t sent[256];
+			nb_build(sent, &p);
+			size_t field = protos[i] == 6 ? 16 : 6;
+			assert_int_equal(nb_get16(inner.bytes + 34 + field), nb_get16(sent + 34 + field));
+		}
+		nb_clear(x);
+	}
+	assert_int_equal(sessions(x), 3); /* RFC 4787 REQ-12 */
+}
+
+static void icmp_error_forged(void **state)
+{
+	struct nb *x = *state;
+	struct nb_pkt p = nb_out(17, G1, 5000, R1, 33434);
+	uint8_t f[256];
+
+	nb_send(x, x->guest, &p);
+	struct dummy_frame sent = x->world->out[0];
+	size_t len = build_error(f, UP_MAC, WORLD_MAC, R2, OUTSIDE, 1, &sent, 40);
+	f[36] ^= 1; /* checksum */
+	nb_push(x, x->world, f, len, (struct virtio_net_hdr){0});
+	assert_int_equal(nb_drops(uplink_port(x->up), DROP_NAT_CHECKSUM), 1);
+	sent.bytes[36] ^= 1; /* another remote port: no session */
+	len = build_error(f, UP_MAC, WORLD_MAC, R2, OUTSIDE, 1, &sent, 40);
+	nb_push(x, x->world, f, len, (struct virtio_net_hdr){0});
+	assert_int_equal(nb_drops(uplink_port(x->up), DROP_NAT_ICMP), 1);
+	len = build_error(f, UP_MAC, WORLD_MAC, R2, OUTSIDE, 1, &sent, 24); /* too little quoted */
+	nb_push(x, x->world, f, len, (struct virtio_net_hdr){0});
+	assert_int_equal(nb_drops(uplink_port(x->up), DROP_NAT_ICMP), 2);
+	assert_int_equal(x->guest->n_out, 0);
+}
+
+static void icmp_error_from_inside(void **state)
+{
+	struct nb *x = *state;
+	struct nb_pkt o = out_once(x, nb_out(17, G1, 5000, R1, 53)), a = nb_in(17, R1, 53, o.sport);
+	uint8_t f[256];
+
+	nb_send(x, x->world, &a);
+	size_t len = build_error(f, GW_MAC, G1_MAC, G1, R1, 3, &x->guest->out[0], 40);
+	nb_push(x, x->guest, f, len, (struct virtio_net_hdr){0});
+	assert_int_equal(x->world->n_out, 1);
+	const uint8_t *inner = x->world->out[0].bytes + 42;
+	assert_int_equal(nb_sum(0, inner, 20), 0xffff);
+	assert_int_equal(nb_get16(inner + 22), o.sport);
+	struct nb_pkt e = only(x->world);
+	assert_int_equal(e.src, OUTSIDE);
+	assert_int_equal(e.dst, R1);
+}
+
+static void ttl_runs_out(void **state)
+{
+	struct nb *x = *state;
+	struct nb_pkt p = nb_out(17, G1, 5000, R1, 33434);
+
+	p.ttl = 1;
+	nb_send(x, x->guest, &p);
+	assert_int_equal(x->world->n_out, 0);
+	struct nb_pkt e = only(x->guest);
+	assert_int_equal(e.type, ICMP4_TIME_EXCEEDED);
+	assert_int_equal(e.src, GW_IP);
+	assert_int_equal(nb_drops(gateway_port(x->gw), DROP_GW_TTL), 1);
+}
+
+static void too_big(void **state)
+{
+	struct nb *x = *state;
+	struct nb_pkt p = nb_out(17, G1, 5000, R1, 53);
+
+	p.payload = 1600;
+	p.frag = IP4_DF;
+	nb_send(x, x->guest, &p);
+	struct nb_pkt e = only(x->guest);
+	assert_int_equal(e.type, ICMP4_UNREACHABLE);
+	assert_int_equal(nb_get16(x->guest->out[0].bytes + 40), 1500);
+	assert_int_equal(nb_drops(gateway_port(x->gw), DROP_GW_TOO_BIG), 1);
+
+	p.frag = 0; /* may be cut */
+	nb_send(x, x->guest, &p);
+	assert_int_equal(x->world->n_out, 2);
+	uint8_t whole[14 + 20 + 2000];
+	const uint8_t *a = x->world->out[0].bytes, *b = x->world->out[1].bytes;
+	size_t la = nb_get16(a + 16) - 20u, lb = nb_get16(b + 16) - 20u;
+	assert_int_equal(nb_get16(a + 20), IP4_MF);
+	assert_int_equal(nb_get16(b + 20) * 8, la);
+	assert_int_equal(la + lb, 1608);
+	assert_true(la + 20 <= 1500);
+	memcpy(whole, a, 34 + la);
+	memcpy(whole + 34 + la, b + 34, lb);
+	assert_int_equal(nb_sum(nb_pseudo(whole + 14, la + lb), whole + 34, la + lb), 0xffff);
+}
+
+static void fragments_follow_their_first(void **state)
+{
+	struct nb *x = *state;
+	struct nb_pkt p = nb_out(17, G1, 5000, R1, 53);
+
+	p.payload = 1000;
+	p.frag = IP4_MF;
+	nb_send(x, x->guest, &p);
+	p.frag = 126; /* 1008 / 8 */
+	p.payload = 16;
+	nb_send(x, x->guest, &p);
+	assert_int_equal(x->world->n_out, 2);
+	struct nb_pkt a, b;
+	assert_true(nb_read(&x->world->out[0], &a) && nb_read(&x->world->out[1], &b));
+	assert_int_equal(b.src, OUTSIDE);
+	assert_int_equal(b.dst, R1);
+	struct nb_pkt in = nb_in(17, R1, 53, a.sport);
+	nb_clear(x);
+	in.payload = 1000;
+	in.frag = IP4_MF;
+	nb_send(x, x->world, &in);
+	in.frag = 126;
+	in.payload = 16;
+	nb_send(x, x->world, &in);
+	assert_int_equal(x->guest->n_out, 2);
+	assert_true(nb_read(&x->guest->out[1], &b));
+	assert_int_equal(b.dst, G1);
+	assert_int_equal(b.dst_mac, G1_MAC);
+	p.src = G2; /* never began */
+	p.src_mac = G2_MAC;
+	nb_send(x, x->guest, &p);
+	assert_int_equal(nb_drops(gateway_port(x->gw), DROP_NAT_FRAGMENT), 1);
+}
+
+/* RFC 4787 REQ-9: guests meet through the outside address, and see it as the source. */
+static void hairpin(void **state)
+{
+	struct nb *x = *state;
+	uint16_t p1 = out_once(x, nb_out(17, G1, 5000, R1, 53)).sport;
+	struct nb_pkt h = nb_out(17, G2, 6000, OUTSIDE, p1);
+
+	set_filtering(x, GATEWAY_FILTER_ENDPOINT_INDEPENDENT);
+	nb_send(x, x->guest, &h);
+	struct nb_pkt i = only(x->guest);
+	assert_int_equal(i.dst, G1);
+	assert_int_equal(i.dport, 5000);
+	assert_int_equal(i.src, OUTSIDE);
+	struct nb_pkt back = nb_out(17, G1, 5000, OUTSIDE, i.sport);
+	nb_send(x, x->guest, &back);
+	struct nb_pkt j = only(x->guest);
+	assert_int_equal(j.dst, G2);
+	assert_int_equal(j.dport, 6000);
+	assert_int_equal(j.sport, p1);
+	assert_int_equal(x->world->n_out, 0);
+}
+
+static void kill_and_list(void **state)
+{
+	struct nb *x = *state;
+	struct nat_row *row;
+	struct nat_match m = {.proto = 17, .inside = G1};
+	size_t n;
+
+	out_once(x, nb_out(17, G1, 5000, R1, 53));
+	out_once(x, nb_out(17, G2, 5000, R1, 53));
+	assert_int_equal(nat_list(x->nat, x->gw, &row, &n), 0);
+	assert_int_equal(n, 2);
+	assert_string_equal(row[0].network, "lab");
+	assert_string_equal(row[0].state, "udp");
+	assert_int_equal(row[0].expires_s, 300);
+	assert_int_equal(row[0].port, x->guest->port->idx);
+	free(row);
+	assert_int_equal(nat_kill(x->nat, NULL, &m), 1);
+	assert_int_equal(nat_flush(x->nat, x->gw), 1);
+	assert_int_equal(sessions(x), 0);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(same_outside_port_for_all_remotes),
+		T(two_guests_never_share_a_port),
+		T(answers_find_their_guest),
+		T(filtering_modes),
+		T(checksums),
+		T(udp_without_checksum_stays_so),
+		T(tso_frame_passes_whole),
+		T(udp_timer),
+		T(tcp_timers),
+		T(tcp_reset_does_not_end),
+		T(tcp_without_syn_is_reset),
+		T(mss_is_clamped),
+		T(guest_session_limit),
+		cmocka_unit_test_setup_teardown(full_table_takes_from_the_heaviest, setup_small, teardown),
+		T(ports_run_out),
+		T(random_ports_spread),
+		T(icmp_echo),
+		T(icmp_error_from_outside),
+		T(icmp_error_forged),
+		T(icmp_error_from_inside),
+		T(ttl_runs_out),
+		T(too_big),
+		T(fragments_follow_their_first),
+		T(hairpin),
+		T(kill_and_list),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
