@@ -1,0 +1,12 @@
+# dhcp/: the lease store alone, the server on it, and its skin with a switch of the test's.
+LEASE_ALL := dhcp/lease.c dhcp/lease_journal.c dhcp/lease_reserve.c net/addr.c net/table.c net/clock.c
+DHCP_ALL := dhcp/dhcp_server.c dhcp/dhcp_msg.c net/wire.c $(LEASE_ALL)
+
+UNIT += test_lease test_dhcp
+test_lease_SRC := tests/unit/test_lease.c $(LEASE_ALL)
+test_dhcp_SRC := tests/unit/test_dhcp.c dhcp/dhcp_receive.c net/parse.c net/csum.c net/pkt.c $(DHCP_ALL)
+
+FUZZ += fuzz_dhcp
+fuzz_dhcp_SRC := tests/fuzz/fuzz_dhcp.c $(DHCP_ALL)
+FUZZ += fuzz_lease
+fuzz_lease_SRC := tests/fuzz/fuzz_lease.c dhcp/lease_journal.c net/addr.c
