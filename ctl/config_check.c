@@ -1,0 +1,652 @@
+/* Judges values together, after ctl/schema.c judged each alone; see config_check.h. */
+#include "ctl/config_check.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "ctl/config_glob.h"
+#include "ctl/schema.h"
+
+#define PATTERNS_MAX 256 /* each is compared with each */
+
+/* What the helpers need at hand: the config, and its tree's sections. */
+struct check {
+	struct config *c;
+	struct node *root, *uplinks, *networks, *ports;
+	struct diag *d;
+	unsigned patterns;
+};
+
+/* The value of a key for the caret, else the object it is missing from. */
+static struct node *value_or(struct node *map, const char *key)
+{
+	struct node *v = node_get(map, key);
+	if (v && v->kind == NODE_LIST && v->n)
+		v = v->kid[0];
+	return v ? v : map;
+}
+
+static struct node *item(struct node *map, const char *key, size_t i)
+{
+	struct node *list = node_get(map, key);
+	return list && list->kind == NODE_LIST && i < list->n ? list->kid[i] : map;
+}
+
+/* "(did you mean 'lab'?)" or nothing, among the names of a section. */
+static const char *meant(const struct node *section, const char *typed, char *buf, size_t size)
+{
+	const char **names = calloc(section && section->n ? section->n : 1, sizeof(*names));
+	size_t n = 0;
+	*buf = 0;
+	for (size_t i = 0; names && section && section->kind == NODE_MAP && i < section->n; i++)
+		names[n++] = section->kid[i]->key->text;
+	const char *best = names ? closest_name(typed, names, n) : NULL;
+	if (best)
+		snprintf(buf, size, " (did you mean '%s'?)", best);
+	free(names);
+	return buf;
+}
+
+static bool replace(char **slot, const char *text, struct diag *d)
+{
+	char *copy = strdup(text);
+	if (!copy) {
+		d->out_of_memory = true;
+		return false;
+	}
+	free(*slot);
+	*slot = copy;
+	return true;
+}
+
+static uint32_t host32(be32 a)
+{
+	return be32toh(a);
+}
+
+static be32 first_host(struct prefix4 p)
+{
+	return htobe32(host32(prefix4_network(p)) + 1);
+}
+
+/* A host's address of the subnet: inside, neither its network nor its broadcast address. */
+static bool check_host(struct check *k, struct node *at, const char *what, be32 a, struct prefix4 p)
+{
+	char ip[IP4_STRLEN], net[PREFIX_STRLEN];
+	ip4_format(a, ip);
+	prefix4_format((struct prefix4){prefix4_network(p), p.len}, net);
+	if (!prefix4_contains(p, a))
+		diag_at(k->d, at, "%s %s is outside the subnet %s", what, ip, net);
+	else if (p.len < 31 && a == prefix4_network(p))
+		diag_at(k->d, at, "%s %s is the network address of %s", what, ip, net);
+	else if (p.len < 31 && a == prefix4_broadcast(p))
+		diag_at(k->d, at, "%s %s is the broadcast address of %s", what, ip, net);
+	else
+		return true;
+	return false;
+}
+
+/* ---- uplinks ---- */
+
+static void check_uplink(struct check *k, size_t i)
+{
+	struct cfg_uplink *u = &k->c->uplinks[i];
+	struct node *n = k->uplinks->kid[i], *gw = value_or(n, "gateway");
+	if (n->bad || u->type != UPLINK_INTERFACE)
+		return;
+	for (size_t j = 0; j < i; j++) {
+		const struct cfg_uplink *other = &k->c->uplinks[j];
+		if (other->interface && !strcmp(other->interface, u->interface))
+			diag_at(k->d, value_or(n, "interface"),
+				"interface '%s' is already used by uplink '%s'", u->interface,
+				other->name);
+	}
+	if (!u->gateway) {
+		if (node_get(n, "gateway"))
+			diag_at(k->d, gw, "gateway 0.0.0.0 is no address");
+		return;
+	}
+	if (u->gateway == u->address.addr)
+		diag_at(k->d, gw, "the gateway is the uplink's own address");
+	else
+		check_host(k, gw, "gateway", u->gateway, u->address);
+}
+
+/* ---- networks ---- */
+
+static void check_network_name(struct check *k, struct node *n, const char *name)
+{
+	if (strspn(name, "0123456789-") == strlen(name))
+		diag_at(k->d, n->key,
+			"network name '%s' looks like a VLAN number or range in a trunk", name);
+}
+
+static void check_vlan_unique(struct check *k, size_t i)
+{
+	const struct cfg_network *net = &k->c->networks[i];
+	struct node *n = k->networks->kid[i], *v = value_or(n, "vlan");
+	for (size_t j = 0; j < i && net->vlan; j++) {
+		if (k->c->networks[j].vlan == net->vlan) {
+			diag_at(k->d, v, "VLAN %u is already network '%s'", net->vlan,
+				k->c->networks[j].name);
+			return;
+		}
+	}
+}
+
+/* The uplink named `host`, else the only one. */
+static const struct cfg_uplink *default_uplink(const struct config *c)
+{
+	const struct cfg_uplink *host = config_uplink(c, "host");
+	return host ? host : c->n_uplinks == 1 ? &c->uplinks[0] : NULL;
+}
+
+static const struct cfg_uplink *check_network_uplink(struct check *k, struct cfg_network *net,
+						     struct node *n)
+{
+	char hint[80];
+	const struct cfg_uplink *u =
+		net->uplink ? config_uplink(k->c, net->uplink) : default_uplink(k->c);
+	if (u) {
+		if (!net->uplink)
+			replace(&net->uplink, u->name, k->d);
+	} else if (net->uplink) {
+		diag_at(k->d, value_or(n, "uplink"), "uplink '%s' is not defined%s", net->uplink,
+			meant(k->uplinks, net->uplink, hint, sizeof(hint)));
+	} else if (k->c->n_uplinks) {
+		diag_at(k->d, n,
+			"'uplink' is missing: there are several, and none is named 'host'");
+	} else {
+		diag_at(k->d, n, "mode 'nat' needs an uplink: add `uplinks: {host: {type: host}}`");
+	}
+	return u;
+}
+
+static void check_subnet(struct check *k, size_t i, const struct cfg_uplink *u)
+{
+	const struct cfg_network *net = &k->c->networks[i];
+	struct node *n = k->networks->kid[i], *v = value_or(n, "subnet");
+	char buf[PREFIX_STRLEN];
+	for (size_t j = 0; j < i; j++) {
+		const struct cfg_network *other = &k->c->networks[j];
+		if (other->mode == MODE_NAT && other->has_subnet &&
+		    prefix4_overlap(net->subnet, other->subnet)) {
+			diag_at(k->d, v, "the subnet overlaps %s of network '%s'",
+				prefix4_format(other->subnet, buf), other->name);
+			return;
+		}
+	}
+	if (u && u->type == UPLINK_INTERFACE && u->address.len &&
+	    prefix4_overlap(net->subnet, u->address))
+		diag_at(k->d, v, "the subnet overlaps %s of uplink '%s'",
+			prefix4_format(u->address, buf), u->name);
+}
+
+/* The larger part of the subnet between what the switch itself uses. */
+static void default_range(struct cfg_network *net)
+{
+	uint32_t first = host32(prefix4_network(net->subnet)) + 1,
+		 last = host32(prefix4_broadcast(net->subnet)) - 1;
+	uint32_t used[2] = {host32(net->gateway),
+			    net->dns ? host32(net->dns_address) : host32(net->gateway)};
+	if (used[0] > used[1]) {
+		uint32_t swap = used[0];
+		used[0] = used[1];
+		used[1] = swap;
+	}
+	/* a part from..to holds to - from + 1 addresses; from may be to + 1: none */
+	uint32_t part[3][2] = {{first, used[0] - 1},
+			       {used[0] + 1, used[1] - 1},
+			       {used[1] + 1, last}};
+	uint32_t best = 0;
+	for (int i = 0; i < 3; i++) {
+		uint32_t from = part[i][0], to = part[i][1];
+		if (to + 1 <= from || to + 1 - from <= best || to < first || from > last)
+			continue;
+		best = to + 1 - from;
+		net->range_first = htobe32(from);
+		net->range_last = htobe32(to);
+	}
+	if (!best)
+		net->range_first = net->range_last = 0;
+}
+
+static void check_range(struct check *k, struct cfg_network *net, struct node *dhcp)
+{
+	struct node *v = value_or(dhcp, "range");
+	char net_text[PREFIX_STRLEN], ip[IP4_STRLEN];
+	uint32_t first = host32(net->range_first), last = host32(net->range_last);
+	struct {
+		const char *what;
+		be32 addr;
+	} ours[] = {{"gateway", net->gateway}, {"DNS address", net->dns_address}};
+	prefix4_format(net->subnet, net_text);
+	if (first > last)
+		diag_at(k->d, v, "the DHCP range ends before it begins");
+	else if (!prefix4_contains(net->subnet, net->range_first))
+		diag_at(k->d, v, "DHCP range begins outside the subnet %s", net_text);
+	else if (!prefix4_contains(net->subnet, net->range_last))
+		diag_at(k->d, v, "DHCP range ends outside the subnet %s", net_text);
+	else if (net->range_first == prefix4_network(net->subnet))
+		diag_at(k->d, v, "DHCP range begins with the network address of %s", net_text);
+	else if (net->range_last == prefix4_broadcast(net->subnet))
+		diag_at(k->d, v, "DHCP range ends with the broadcast address of %s", net_text);
+	else
+		for (size_t i = 0; i < ARRAY_SIZE(ours) && !v->bad; i++)
+			if (ours[i].addr && host32(ours[i].addr) >= first &&
+			    host32(ours[i].addr) <= last)
+				diag_at(k->d, v, "the DHCP range contains the %s %s", ours[i].what,
+					ip4_format(ours[i].addr, ip));
+}
+
+static void check_reservation(struct check *k, struct cfg_network *net, struct node *dhcp, size_t i)
+{
+	const struct cfg_reservation *r = &net->reservations[i];
+	struct node *n = item(dhcp, "reservations", i);
+	char ip[IP4_STRLEN], mac[MAC_STRLEN];
+	if (n->bad || !check_host(k, value_or(n, "address"), "address", r->address, net->subnet))
+		return;
+	ip4_format(r->address, ip);
+	if (r->address == net->gateway || (net->dns && r->address == net->dns_address))
+		diag_at(k->d, value_or(n, "address"), "address %s is the %s", ip,
+			r->address == net->gateway ? "gateway" : "DNS address");
+	for (size_t j = 0; j < i; j++) {
+		const struct cfg_reservation *o = &net->reservations[j];
+		if (!memcmp(&o->mac, &r->mac, sizeof(r->mac)))
+			diag_at(k->d, value_or(n, "mac"), "%s has a reservation already",
+				mac_format(r->mac, mac));
+		if (o->address == r->address)
+			diag_at(k->d, value_or(n, "address"),
+				"address %s is already reserved for %s", ip,
+				mac_format(o->mac, mac));
+		if (o->hostname && r->hostname && !strcasecmp(o->hostname, r->hostname))
+			diag_at(k->d, value_or(n, "hostname"),
+				"host name '%s' is already reserved for %s", r->hostname,
+				mac_format(o->mac, mac));
+	}
+}
+
+static void check_services(struct check *k, struct cfg_network *net, struct node *n)
+{
+	struct node *dhcp = node_get(n, "dhcp"), *dns = node_get(n, "dns");
+	net->dhcp = dhcp ? net->dhcp : true;
+	net->dns = dns ? net->dns : true;
+	if (!net->dns)
+		net->dns_address = 0;
+	else if (!net->dns_address)
+		net->dns_address = net->gateway;
+	else
+		check_host(k, value_or(dns, "address"), "DNS address", net->dns_address,
+			   net->subnet);
+	if (!net->dhcp)
+		return;
+	if (!net->range_first && !net->range_last)
+		default_range(net);
+	else if (!value_or(dhcp, "range")->bad)
+		check_range(k, net, dhcp);
+	for (size_t i = 0; i < net->n_reservations; i++)
+		check_reservation(k, net, dhcp, i);
+}
+
+/* Where a forward really listens: on an interface uplink "nothing" is the uplink's address. */
+static be32 listen_address(const struct cfg_forward *f, const struct cfg_uplink *u)
+{
+	return !f->listen && u->type == UPLINK_INTERFACE ? u->address.addr : f->listen;
+}
+
+static bool forwards_collide(const struct cfg_forward *a, const struct cfg_forward *b,
+			     const struct cfg_uplink *u)
+{
+	be32 x = listen_address(a, u), y = listen_address(b, u);
+	return a->proto == b->proto && a->listen_port == b->listen_port && (x == y || !x || !y);
+}
+
+/* Against every forward before this one, of this network and of those above it. */
+static void check_forward_unique(struct check *k, size_t net_index, size_t i,
+				 const struct cfg_uplink *u, struct node *n)
+{
+	const struct cfg_forward *f = &k->c->networks[net_index].forwards[i];
+	char to[IP4_PORT_STRLEN];
+	for (size_t j = 0; j <= net_index; j++) {
+		const struct cfg_network *other = &k->c->networks[j];
+		if (!other->uplink || strcmp(other->uplink, u->name))
+			continue;
+		for (size_t m = 0; m < (j == net_index ? i : other->n_forwards); m++) {
+			const struct cfg_forward *o = &other->forwards[m];
+			if (!forwards_collide(f, o, u))
+				continue;
+			ip4_port_format(o->to, o->to_port, to);
+			diag_at(k->d, value_or(n, "listen"),
+				"%s '%s' of uplink '%s' already leads to %s of network '%s'",
+				f->proto == PROTO_TCP ? "tcp" : "udp", value_or(n, "listen")->text,
+				u->name, o->to_name ? o->to_name : to, other->name);
+			return;
+		}
+	}
+}
+
+static void check_forward(struct check *k, size_t net_index, size_t i, const struct cfg_uplink *u)
+{
+	const struct cfg_network *net = &k->c->networks[net_index];
+	const struct cfg_forward *f = &net->forwards[i];
+	struct node *n = item(k->networks->kid[net_index], "forward", i);
+	char ip[IP4_STRLEN];
+	if (n->bad)
+		return;
+	struct node *listen = value_or(n, "listen");
+	bool loopback = host32(f->listen) >> 24 == 127;
+	if (loopback && u->type != UPLINK_HOST)
+		diag_at(k->d, listen,
+			"a loopback address goes with uplinks of type host only; '%s' is of type "
+			"interface",
+			u->name);
+	else if (f->listen && !loopback && ip4_is_martian(f->listen))
+		diag_at(k->d, listen, "%s is not an address to listen on",
+			ip4_format(f->listen, ip));
+	else if (f->listen && u->type == UPLINK_INTERFACE && f->listen != u->address.addr)
+		diag_at(k->d, listen, "'listen' must be the address of uplink '%s', %s, or :%u",
+			u->name, ip4_format(u->address.addr, ip), f->listen_port);
+	else
+		check_forward_unique(k, net_index, i, u, n);
+	if (f->to_name)
+		return;
+	if (f->to == net->gateway)
+		diag_at(k->d, value_or(n, "to"), "%s is the gateway, not a guest",
+			ip4_format(f->to, ip));
+	else
+		check_host(k, value_or(n, "to"), "target", f->to, net->subnet);
+}
+
+static void check_nat_network(struct check *k, size_t i)
+{
+	struct cfg_network *net = &k->c->networks[i];
+	struct node *n = k->networks->kid[i];
+	const struct cfg_uplink *u = check_network_uplink(k, net, n);
+	if (!net->has_subnet || value_or(n, "subnet")->bad)
+		return;
+	check_subnet(k, i, u);
+	struct node *gw = node_get(n, "gateway");
+	if (!gw)
+		net->gateway = first_host(net->subnet);
+	else if (gw->bad ||
+		 !check_host(k, value_or(n, "gateway"), "gateway", net->gateway, net->subnet))
+		return; /* what follows leans on it */
+	check_services(k, net, n);
+	for (size_t f = 0; u && f < net->n_forwards; f++)
+		check_forward(k, i, f, u);
+}
+
+static void check_network(struct check *k, size_t i)
+{
+	struct cfg_network *net = &k->c->networks[i];
+	struct node *n = k->networks->kid[i], *mode = node_get(n, "mode");
+	if (n->key->bad)
+		return;
+	check_network_name(k, n, net->name);
+	check_vlan_unique(k, i);
+	if (mode && !mode->bad && net->mode == MODE_NAT)
+		check_nat_network(k, i);
+	else
+		net->dhcp = net->dns = false;
+}
+
+/* ---- ports: which VLANs ---- */
+
+static struct node *trunk_item(struct node *trunk, size_t i)
+{
+	return trunk->kind == NODE_LIST ? trunk->kid[i] : trunk;
+}
+
+static bool is_number(const char *s)
+{
+	return *s && strspn(s, "0123456789") == strlen(s);
+}
+
+/* "20" or "100-199" into first..last; false when it is not of that form. */
+static bool vlan_range(const char *s, unsigned long *first, unsigned long *last)
+{
+	char *end;
+	if (strspn(s, "0123456789-") != strlen(s) || !is_number((const char[2]){*s, 0}) ||
+	    strlen(s) > 11)
+		return false;
+	*first = *last = strtoul(s, &end, 10);
+	if (*end == '-' && is_number(end + 1))
+		*last = strtoul(end + 1, &end, 10);
+	return !*end;
+}
+
+static void check_trunk(struct check *k, struct cfg_port *p, struct node *trunk)
+{
+	unsigned long first, last;
+	char hint[80];
+	for (size_t i = 0; i < (trunk->kind == NODE_LIST ? trunk->n : 1); i++) {
+		struct node *v = trunk_item(trunk, i);
+		const struct cfg_network *net = config_network(k->c, v->text);
+		if (net) {
+			vlan_set_add(&p->trunk, net->vlan);
+		} else if (!vlan_range(v->text, &first, &last)) {
+			diag_at(k->d, v, "network '%s' is not defined%s", v->text,
+				meant(k->networks, v->text, hint, sizeof(hint)));
+		} else if (first < 1 || last > VLAN_MAX || first > last) {
+			diag_at(k->d, v, "VLANs '%s' are out of range (1 to %u, the lower first)",
+				v->text, VLAN_MAX);
+		} else {
+			for (; first <= last; first++)
+				vlan_set_add(&p->trunk, (vlan_id)first);
+		}
+	}
+}
+
+static void check_native(struct check *k, struct cfg_port *p, struct node *v)
+{
+	unsigned long first, last;
+	char hint[80];
+	const struct cfg_network *net = config_network(k->c, p->native);
+	if (net)
+		p->native_vlan = net->vlan;
+	else if (!vlan_range(p->native, &first, &last))
+		diag_at(k->d, v, "network '%s' is not defined%s", p->native,
+			meant(k->networks, p->native, hint, sizeof(hint)));
+	else if (first != last || first < 1 || first > VLAN_MAX)
+		diag_at(k->d, v, "'native' is one network or one VLAN from 1 to %u", VLAN_MAX);
+	else
+		p->native_vlan = (vlan_id)first;
+	if (!v->bad && !vlan_set_has(&p->trunk, p->native_vlan))
+		diag_at(k->d, v, "native '%s' is not in the trunk", p->native);
+}
+
+static void check_port_vlans(struct check *k, struct cfg_port *p, struct node *n)
+{
+	struct node *network = node_get(n, "network"), *trunk = node_get(n, "trunk"),
+		    *native = node_get(n, "native");
+	char hint[80];
+	if (network && trunk)
+		diag_at(k->d, trunk->key, "a port has either 'network' or 'trunk'");
+	else if (!network && !trunk && !n->bad)
+		diag_at(k->d, n,
+			"'network' is missing (or 'trunk', for a port with tagged frames)");
+	if (native && !trunk)
+		diag_at(k->d, native->key, "'native' goes with 'trunk' only");
+	if (network && !network->bad && !config_network(k->c, p->network))
+		diag_at(k->d, network, "network '%s' is not defined%s", p->network,
+			meant(k->networks, p->network, hint, sizeof(hint)));
+	if (trunk && !trunk->bad)
+		check_trunk(k, p, trunk);
+	if (native && !native->bad && trunk && !trunk->bad)
+		check_native(k, p, native);
+}
+
+/* ---- ports: what they hold must be held by one ---- */
+
+static bool same(const char *a, const char *b)
+{
+	return a && b && !strcmp(a, b);
+}
+
+/* The path of a port's UNIX socket, and its key. */
+static const char *socket_of(const struct cfg_port *p, const char **ret_key)
+{
+	if (p->socket) {
+		*ret_key = "socket";
+		return p->socket;
+	}
+	if (p->type != PORT_STREAM)
+		return NULL;
+	*ret_key = p->listen ? "listen" : "connect";
+	return p->listen ? p->listen : p->connect;
+}
+
+static void check_socket(struct check *k, size_t i)
+{
+	const char *key, *other_key, *path = socket_of(&k->c->ports[i], &key);
+	struct node *n = k->ports->kid[i];
+	if (!path)
+		return;
+	if (same(path, k->c->control_socket))
+		diag_at(k->d, value_or(n, key), "this is the control socket");
+	for (size_t j = 0; j < i; j++)
+		if (same(path, socket_of(&k->c->ports[j], &other_key))) {
+			diag_at(k->d, value_or(n, key), "socket '%s' is already used by port '%s'",
+				path, k->c->ports[j].name);
+			return;
+		}
+}
+
+static void check_udp(struct check *k, size_t i)
+{
+	const struct cfg_port *p = &k->c->ports[i];
+	struct node *n = k->ports->kid[i];
+	be32 a, b;
+	uint16_t x, y;
+	if (ip4_port_parse(p->listen, &a, &x) < 0)
+		return;
+	if (same(p->listen, p->peer))
+		diag_at(k->d, value_or(n, "peer"), "the peer is the port itself");
+	for (size_t j = 0; j < i; j++) {
+		const struct cfg_port *o = &k->c->ports[j];
+		if (o->type != PORT_UDP || !o->listen || ip4_port_parse(o->listen, &b, &y) < 0)
+			continue;
+		if (x == y && (a == b || !a || !b)) {
+			diag_at(k->d, value_or(n, "listen"), "'%s' is already used by port '%s'",
+				p->listen, o->name);
+			return;
+		}
+	}
+}
+
+static void check_interface(struct check *k, size_t i)
+{
+	const struct cfg_port *p = &k->c->ports[i];
+	struct node *v = value_or(k->ports->kid[i], "interface");
+	if (!p->interface)
+		return;
+	for (size_t j = 0; j < k->c->n_uplinks; j++)
+		if (same(p->interface, k->c->uplinks[j].interface))
+			diag_at(k->d, v, "interface '%s' is already used by uplink '%s'",
+				p->interface, k->c->uplinks[j].name);
+	for (size_t j = 0; j < i; j++)
+		if (same(p->interface, k->c->ports[j].interface)) {
+			diag_at(k->d, v, "interface '%s' is already used by port '%s'",
+				p->interface, k->c->ports[j].name);
+			return;
+		}
+}
+
+static void check_tap_address(struct check *k, const struct cfg_port *p, struct node *n)
+{
+	const struct cfg_network *net = p->network ? config_network(k->c, p->network) : NULL;
+	if (!p->has_address || !net || net->mode != MODE_NAT)
+		return;
+	if (p->address.addr == net->gateway)
+		diag_at(k->d, value_or(n, "address"), "the address is the gateway of network '%s'",
+			net->name);
+}
+
+/* ---- ports: patterns ---- */
+
+static void check_pattern(struct check *k, size_t i)
+{
+	struct cfg_port *p = &k->c->ports[i];
+	struct node *n = k->ports->kid[i];
+	struct glob mine, theirs;
+	p->is_pattern = true;
+	if (!name_is_glob(p->name)) {
+		diag_at(k->d, n->key, "'%s' is neither a port name nor a pattern", p->name);
+		return;
+	}
+	if (++k->patterns > PATTERNS_MAX) {
+		diag_at(k->d, n->key, "more than %d patterns", PATTERNS_MAX);
+		return;
+	}
+	if (glob_parse(p->name, &mine) < 0) {
+		diag_at(k->d, n->key, "the pattern '%s' has a [ that is not closed", p->name);
+		return;
+	}
+	if (p->type != PORT_NETDEV)
+		diag_at(k->d, n->key, "a pattern goes with type 'netdev' only");
+	else if (p->interface)
+		diag_at(k->d, node_get(n, "interface"), "a pattern names its interfaces itself");
+	for (size_t j = 0; j < i && !n->key->bad; j++) {
+		const struct cfg_port *o = &k->c->ports[j];
+		if (o->is_pattern && glob_parse(o->name, &theirs) == 0 &&
+		    theirs.literals == mine.literals && glob_meet(&mine, &theirs))
+			diag_at(k->d, n->key,
+				"the patterns '%s' and '%s' tie: an interface can match both, and "
+				"neither is longer",
+				o->name, p->name);
+	}
+}
+
+static void check_port(struct check *k, size_t i)
+{
+	struct cfg_port *p = &k->c->ports[i];
+	struct node *n = k->ports->kid[i], *type = node_get(n, "type");
+	if (n->key->bad)
+		return;
+	if (strpbrk(p->name, "*?[]!^"))
+		check_pattern(k, i);
+	check_port_vlans(k, p, n);
+	if (!type || type->bad)
+		return;
+	if (p->type == PORT_NETDEV && !p->is_pattern && !node_get(n, "interface"))
+		diag_at(k->d, n,
+			"'interface' is missing: type 'netdev' needs it, or a name that is a "
+			"pattern");
+	if (p->type == PORT_STREAM && !p->listen == !p->connect && !n->bad)
+		diag_at(k->d, p->listen ? node_get(n, "connect")->key : n,
+			"type 'stream' needs either 'listen' or 'connect'");
+	if (p->type == PORT_UDP && p->listen)
+		check_udp(k, i);
+	else
+		check_socket(k, i);
+	bool has_socket = p->type == PORT_DGRAM || p->type == PORT_STREAM;
+	if (has_socket && !p->group && k->c->control_group)
+		replace(&p->group, k->c->control_group, k->d);
+	check_interface(k, i);
+	check_tap_address(k, p, n);
+}
+
+/* ---- the whole ---- */
+
+static size_t entries(const struct node *section)
+{
+	return section && section->kind == NODE_MAP ? section->n : 0;
+}
+
+void config_check(struct config *c, struct node *root, struct diag *d)
+{
+	struct check k = {.c = c, .root = root, .d = d};
+	k.uplinks = node_get(root, "uplinks");
+	k.networks = node_get(root, "networks");
+	k.ports = node_get(root, "ports");
+	if (c->n_ports > c->max_ports)
+		diag_at(d, k.ports, "%zu ports are more than limits.ports, %u", c->n_ports,
+			c->max_ports);
+	/* a section that could not be read has no array */
+	for (size_t i = 0; i < entries(k.uplinks) && i < c->n_uplinks; i++)
+		check_uplink(&k, i);
+	for (size_t i = 0; i < entries(k.networks) && i < c->n_networks; i++)
+		check_network(&k, i);
+	for (size_t i = 0; i < entries(k.ports) && i < c->n_ports; i++)
+		check_port(&k, i);
+}
