@@ -1,0 +1,228 @@
+/* `vswitchctl attach`: has the daemon find or make the port, and prints how to use it. */
+#include "ctl/attach.h"
+
+#include <errno.h>
+#include <libgen.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "ctl/client_commands.h"
+#include "net/addr.h"
+
+static const char *field(const struct attach_text *a, const char *key)
+{
+	const char *s = json_string_value(json_object_get(a->port, key));
+	return s ? s : "";
+}
+
+/* ---- QEMU: two options for its command line ---- */
+
+static void qemu_device(FILE *out, const struct attach_text *a)
+{
+	fprintf(out, " -device virtio-net-pci,netdev=n0,mac=%s\n", a->mac);
+}
+
+static void qemu_dgram(FILE *out, const struct attach_text *a)
+{
+	fprintf(out,
+		"-netdev dgram,id=n0,local.type=unix,local.path=%s,"
+		"remote.type=unix,remote.path=%s",
+		a->local, field(a, "socket"));
+	qemu_device(out, a);
+}
+
+static void qemu_stream(FILE *out, const struct attach_text *a)
+{
+	bool we_dial = *field(a, "connect");
+	fprintf(out, "-netdev stream,id=n0,server=%s,addr.type=unix,addr.path=%s", we_dial ? "on" : "off",
+		field(a, we_dial ? "connect" : "listen"));
+	qemu_device(out, a);
+}
+
+/* Our peer's address is the guest's local one. */
+static void qemu_udp(FILE *out, const struct attach_text *a)
+{
+	char local[128], remote[128];
+	snprintf(local, sizeof(local), "%s", field(a, "peer"));
+	snprintf(remote, sizeof(remote), "%s", field(a, "listen"));
+	char *lport = strrchr(local, ':'), *rport = strrchr(remote, ':');
+	if (!lport || !rport)
+		return;
+	*lport++ = *rport++ = 0;
+	fprintf(out,
+		"-netdev dgram,id=n0,local.type=inet,local.host=%s,local.port=%s,"
+		"remote.type=inet,remote.host=%s,remote.port=%s",
+		local, lport, remote, rport);
+	qemu_device(out, a);
+}
+
+static void qemu_tap(FILE *out, const struct attach_text *a)
+{
+	fprintf(out, "-netdev tap,id=n0,ifname=%s,script=no,downscript=no", field(a, "interface"));
+	qemu_device(out, a);
+}
+
+/* ---- libvirt: an element for the domain's <devices> ---- */
+
+/* A name libvirt does not take for one of its own (vnet0), which it would replace. */
+static void libvirt_tap(FILE *out, const struct attach_text *a)
+{
+	fprintf(out,
+		"<interface type='ethernet'>\n"
+		"  <mac address='%s'/>\n"
+		"  <target dev='%s'/>\n"
+		"  <model type='virtio'/>\n"
+		"</interface>\n",
+		a->mac, field(a, "interface"));
+}
+
+static void libvirt_udp(FILE *out, const struct attach_text *a)
+{
+	char local[128], remote[128];
+	snprintf(local, sizeof(local), "%s", field(a, "peer"));
+	snprintf(remote, sizeof(remote), "%s", field(a, "listen"));
+	char *lport = strrchr(local, ':'), *rport = strrchr(remote, ':');
+	if (!lport || !rport)
+		return;
+	*lport++ = *rport++ = 0;
+	fprintf(out,
+		"<interface type='udp'>\n"
+		"  <mac address='%s'/>\n"
+		"  <source address='%s' port='%s'>\n"
+		"    <local address='%s' port='%s'/>\n"
+		"  </source>\n"
+		"  <model type='virtio'/>\n"
+		"</interface>\n",
+		a->mac, remote, rport, local, lport);
+}
+
+/* ---- the table ---- */
+
+static const struct {
+	const char *hypervisor, *type; /* the port's type, as in the config */
+	void (*print)(FILE *out, const struct attach_text *a);
+} writers[] = {
+	{"qemu", "dgram", qemu_dgram},	   {"qemu", "stream", qemu_stream}, {"qemu", "udp", qemu_udp},
+	{"qemu", "netdev", qemu_tap},	   {"libvirt", "netdev", libvirt_tap},
+	{"libvirt", "udp", libvirt_udp},
+};
+
+const char *attach_default_type(const char *hypervisor)
+{
+	return strcmp(hypervisor, "libvirt") == 0 ? "tap" : "dgram";
+}
+
+int attach_print(FILE *out, const char *hypervisor, const struct attach_text *a, const char **why)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(writers); i++) {
+		if (strcmp(writers[i].hypervisor, hypervisor) == 0 &&
+		    strcmp(writers[i].type, field(a, "type")) == 0) {
+			writers[i].print(out, a);
+			return 0;
+		}
+	}
+	*why = strcmp(hypervisor, "libvirt") == 0 ? "libvirt 9.0 attaches by --type tap or udp"
+						   : "QEMU attaches by --type dgram, stream, tap or udp";
+	return -ENOTSUP;
+}
+
+/* ---- the command ---- */
+
+/* Locally administered and unicast; 52:54:00 is what QEMU's users expect to see. */
+static void random_mac(char buf[MAC_STRLEN])
+{
+	struct mac m = {{0x52, 0x54, 0x00}};
+	if (getrandom(m.b + 3, 3, 0) != 3)
+		m.b[5] = (uint8_t)getpid();
+	mac_format(m, buf);
+}
+
+/* Where QEMU, run by this user, can bind a socket of its own; its name is the guest's in
+ * `port list`. */
+static void local_path(const struct request *q, const char *socket, const char *mac, char *buf, size_t len)
+{
+	char copy[256], name[64];
+	const char *runtime = getenv("XDG_RUNTIME_DIR");
+	snprintf(copy, sizeof(copy), "%s", socket);
+	const char *dir = dirname(copy);
+	if (access(dir, W_OK) < 0)
+		dir = runtime && *runtime ? runtime : "/tmp";
+	if (q->value[OPT_NAME])
+		snprintf(name, sizeof(name), "%s", q->value[OPT_NAME]);
+	else
+		snprintf(name, sizeof(name), "vm-%.2s%.2s%.2s", mac + 9, mac + 12, mac + 15);
+	snprintf(buf, len, "%s/%s.vm", dir, name);
+}
+
+static int check_arguments(const struct request *q, const char *hypervisor, struct client_error *e)
+{
+	struct mac mac;
+	e->exit = CLIENT_USAGE;
+	if (strcmp(hypervisor, "qemu") != 0 && strcmp(hypervisor, "libvirt") != 0)
+		snprintf(e->text, sizeof(e->text), "no text for '%s': qemu or libvirt", hypervisor);
+	else if (q->value[OPT_MAC] && (mac_parse(q->value[OPT_MAC], &mac) || mac.b[0] & 1))
+		snprintf(e->text, sizeof(e->text), "'%s' is not a MAC address for a guest", q->value[OPT_MAC]);
+	else if (strcmp(hypervisor, "libvirt") == 0 && q->value[OPT_TYPE] &&
+		 strcmp(q->value[OPT_TYPE], "tap") != 0 && strcmp(q->value[OPT_TYPE], "udp") != 0)
+		snprintf(e->text, sizeof(e->text), "libvirt 9.0 attaches by --type tap or udp");
+	else
+		e->exit = CLIENT_OK;
+	return (int)e->exit;
+}
+
+static json_t *ask(const struct request *q, struct client *c, const char *hypervisor,
+		   struct client_error *e)
+{
+	json_t *params = json_copy(q->params);
+	const char *type = q->value[OPT_TYPE];
+	if (!type && !q->value[OPT_NAME])
+		type = attach_default_type(hypervisor);
+	if (type)
+		json_object_set_new(params, "type", json_string(type));
+	if (q->value[OPT_NAME])
+		json_object_set_new(params, "name", json_string(q->value[OPT_NAME]));
+	return client_call(c, "attach", params, e);
+}
+
+static int print_answer(const struct request *q, json_t *port, const char *hypervisor,
+			struct client_error *e)
+{
+	char mac[MAC_STRLEN], local[512];
+	const char *fixed = json_string_value(json_object_get(port, "mac")), *why = "";
+	struct attach_text a = {.mac = mac, .local = local, .port = port};
+	random_mac(mac);
+	if (fixed || q->value[OPT_MAC])
+		snprintf(mac, sizeof(mac), "%s", q->value[OPT_MAC] ? q->value[OPT_MAC] : fixed);
+	local_path(q, field(&a, "socket"), mac, local, sizeof(local));
+	if (q->given[OPT_JSON]) {
+		json_object_set_new(port, "mac", json_string(mac));
+		json_object_set_new(port, "local", json_string(local));
+		json_dumpf(port, stdout, JSON_INDENT(2));
+		putchar('\n');
+		return CLIENT_OK;
+	}
+	if (json_is_true(json_object_get(port, "added")))
+		fprintf(stderr, "added port '%s' (%s) to network '%s'; `vswitchctl config save` keeps it\n",
+			field(&a, "port"), field(&a, "type"), field(&a, "network"));
+	if (attach_print(stdout, hypervisor, &a, &why) == 0)
+		return CLIENT_OK;
+	e->exit = CLIENT_ERROR;
+	snprintf(e->text, sizeof(e->text), "port '%s' is of type %s: %s", field(&a, "port"),
+		 field(&a, "type"), why);
+	return CLIENT_ERROR;
+}
+
+int client_run_attach(const struct request *q, struct client *c, struct client_error *e)
+{
+	const char *hypervisor = q->value[OPT_FOR] ? q->value[OPT_FOR] : "qemu";
+	if (check_arguments(q, hypervisor, e))
+		return (int)e->exit;
+	json_t *port = ask(q, c, hypervisor, e);
+	if (!port)
+		return (int)e->exit;
+	int r = print_answer(q, port, hypervisor, e);
+	json_decref(port);
+	return r;
+}

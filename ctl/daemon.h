@@ -1,0 +1,127 @@
+/* The daemon's one struct, and how a new configuration becomes real.
+ *
+ * main() in ctl/vswitchd.c owns it; the control socket's verbs read it and change it
+ * only through daemon_apply().  Everything here is for the main thread.
+ *
+ * What the running config became hangs on three lists, one entry for each network,
+ * uplink and port.  An entry's cfg points into daemon.running and is set anew by each
+ * apply; the objects it holds are kept as long as nothing in them has to change. */
+#ifndef CTL_DAEMON_H
+#define CTL_DAEMON_H
+
+#include <stdio.h>
+
+#include "ctl/config.h"
+#include "net/loop.h"
+#include "switch/switch.h"
+
+struct nat;
+struct nat_forward;
+struct gateway;
+struct uplink;
+struct uplink_host;
+struct netdev_hub;
+struct lease_store;
+struct dhcp_server;
+struct dns_server;
+struct dns_names;
+struct dns_transport;
+struct resolv;
+struct rpc;
+
+struct run_network {
+	struct daemon *daemon;
+	const struct cfg_network *cfg;
+	domain_idx domain;
+	struct gateway *gateway; /* NULL in modes without one */
+	struct dhcp_server *dhcp;
+	struct dns_transport *upstream; /* its own, for listed servers; else NULL */
+	struct slow_sink dhcp_sink, dns_answer_sink;
+	struct run_network *next;
+};
+struct run_uplink {
+	const struct cfg_uplink *cfg;
+	struct uplink *uplink;
+	struct uplink_host *host; /* type host: libslirp's side */
+	struct port *carrier;     /* type interface: the netdev port */
+	struct run_uplink *next;
+};
+struct run_port {
+	const struct cfg_port *cfg;
+	struct port *port; /* NULL when it could not be opened */
+	struct run_port *next;
+};
+
+struct daemon {
+	struct loop *loop;
+	struct sw *sw;
+	struct config *running;
+	struct config *loaded; /* what the file said when it was last read or written */
+	struct config_defaults defaults;
+	const char *config_path; /* where `config save` writes; never NULL */
+	bool test_clock;
+	nsec_t started;
+	struct nat *nat;
+	struct netdev_hub *netdevs;
+	struct lease_store *leases;
+	struct loop_timer *lease_timer, *lease_sync;
+	struct dns_names *names;
+	struct dns_server *dns;
+	struct dns_transport *dns_host;
+	struct resolv *resolv;
+	struct rpc *rpc;
+	struct run_network *networks;
+	struct run_uplink *uplinks;
+	struct run_port *ports;
+	/* For `events`: called when something worth telling happened; NULL: nobody listens. */
+	void (*on_event)(struct daemon *d, const char *kind, const char *object, const char *text);
+};
+
+/* ---- ctl/apply.c ---- */
+
+/* Makes the difference between daemon.running and `next` real, touching only what
+ * changed, and takes `next`, which is running from then on.  0, or -EINPROGRESS when
+ * part of it could not be done (exit code 65): one line each on err. */
+int daemon_apply(struct daemon *d, struct config *next, FILE *err);
+/* SIGHUP and `config apply`: loads the file and applies it; the run-time edits that are
+ * dropped by it are listed on `out`.  -EINVAL when the file is refused: nothing changed. */
+int daemon_reload(struct daemon *d, FILE *out, FILE *err);
+/* Writes daemon.running to the config file, whole or not at all.  -errno. */
+int daemon_save(struct daemon *d);
+/* Ends everything apply made. */
+void daemon_clear(struct daemon *d);
+
+struct run_network *daemon_network(struct daemon *d, const char *name);
+struct run_network *daemon_network_of_domain(struct daemon *d, domain_idx dom);
+struct run_port *daemon_port(struct daemon *d, const char *name);
+struct run_uplink *daemon_uplink(struct daemon *d, const char *name);
+
+/* ---- ctl/services.c: DHCP, DNS, NAT of a network ---- */
+
+/* Opens what all networks share: NAT tables, leases, names, resolv.conf.  0 or -errno. */
+int services_open(struct daemon *d);
+void services_close(struct daemon *d);
+/* Makes or changes the gateway and services of a network (n->cfg is the new one). */
+int services_network(struct daemon *d, struct run_network *n, FILE *err);
+void services_network_end(struct daemon *d, struct run_network *n);
+int services_uplink(struct daemon *d, struct run_uplink *u, FILE *err);
+void services_uplink_end(struct daemon *d, struct run_uplink *u);
+/* A MAC of our own for an object, the same at every start, other on every host. */
+struct mac services_mac(struct daemon *d, const char *kind, const char *name);
+
+/* ---- ctl/forwards.c ---- */
+
+/* Brings the forwards at the gateway, and the host's listeners, in line with the config. */
+int forwards_sync(struct daemon *d, struct run_network *n, FILE *err);
+/* A guest got an address under this name: forwards to the name follow it. */
+void forwards_follow(struct daemon *d, struct run_network *n, const char *hostname);
+void forwards_end(struct daemon *d, struct run_network *n);
+
+/* ---- ctl/ports.c: a port of the config becomes a port of the switch ---- */
+
+int ports_open(struct daemon *d, const struct cfg_port *c, struct port **ret_port);
+void ports_conf(const struct config *cfg, const struct cfg_port *c, struct port_conf *ret_conf);
+/* Whether a new config of the port needs no more than port_set_conf(). */
+bool ports_same_attachment(const struct cfg_port *a, const struct cfg_port *b);
+
+#endif

@@ -1,0 +1,164 @@
+/* Forwards: from the config to the gateway's table and the listeners of the host.
+ *
+ * On a `host` uplink a forward is two things: libslirp listens on the host and passes what
+ * comes to the NAT's outside address, and the NAT translates it on to the guest.  On other
+ * uplinks the NAT alone does it.  A target given by name follows its guest's lease. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ctl/daemon.h"
+#include "dhcp/dns_names.h"
+#include "nat/gateway.h"
+#include "nat/uplink_host.h"
+
+/* The address a forward leads to; 0 while its guest's name has no lease. */
+static be32 target_of(struct daemon *d, struct run_network *n, const struct cfg_forward *f)
+{
+	struct dns_names_row row;
+
+	if (!f->to_name)
+		return f->to;
+	return dns_names_find(d->names, n->domain, f->to_name, &row) ? row.addr : 0;
+}
+
+static bool same_forward(const struct nat_forward *a, const struct nat_forward *b)
+{
+	return a->proto == b->proto && a->listen == b->listen && a->listen_port == b->listen_port;
+}
+
+struct forward_list {
+	struct nat_forward *f;
+	size_t n, room;
+};
+
+static void collect_forward(void *arg, const struct nat_forward *f)
+{
+	struct forward_list *l = arg;
+
+	if (l->n < l->room)
+		l->f[l->n++] = *f;
+}
+
+static const struct nat_forward *find_forward(const struct forward_list *l, const struct nat_forward *f)
+{
+	for (size_t i = 0; i < l->n; i++) {
+		if (same_forward(&l->f[i], f))
+			return &l->f[i];
+	}
+	return NULL;
+}
+
+/* libslirp's side of the uplink the gateway has now, whatever the config says. */
+static struct uplink_host *host_of(struct daemon *d, struct run_network *n)
+{
+	struct run_uplink *u = d->uplinks;
+
+	while (u && u->uplink != gateway_uplink(n->gateway))
+		u = u->next;
+	return u ? u->host : NULL;
+}
+
+static void del_forward(struct daemon *d, struct run_network *n, const struct nat_forward *f)
+{
+	struct uplink_host *h = host_of(d, n);
+
+	if (h)
+		uplink_host_forward_del(h, f->proto, f->listen, f->listen_port);
+	nat_forward_del(n->gateway, f);
+}
+
+static int add_forward(struct daemon *d, struct run_network *n, const struct nat_forward *f, FILE *err)
+{
+	struct uplink_host *h = host_of(d, n);
+	char owner[NAT_NAME_MAX] = "", at[IP4_PORT_STRLEN];
+	int r = nat_forward_add(n->gateway, f, owner);
+
+	if (!r && h) {
+		r = uplink_host_forward_add(h, f->proto, f->listen, f->listen_port, f->listen_port);
+		if (r)
+			nat_forward_del(n->gateway, f);
+	}
+	if (!r)
+		return 0;
+	ip4_port_format(f->listen, f->listen_port, at);
+	if (owner[0])
+		fprintf(err, "error: forward %s of network '%s': in use by network '%s'\n", at,
+			n->cfg->name, owner);
+	else
+		fprintf(err, "error: forward %s of network '%s': %s%s\n", at, n->cfg->name, strerror(-r),
+			r == -EADDRINUSE && h ? " by another program of the host" : "");
+	return r;
+}
+
+static size_t wanted_forwards(struct daemon *d, struct run_network *n, struct nat_forward *want)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < n->cfg->n_forwards; i++) {
+		const struct cfg_forward *c = &n->cfg->forwards[i];
+		struct nat_forward f = {(uint8_t)c->proto, c->listen, c->listen_port, target_of(d, n, c),
+					c->to_port};
+		if (f.to)
+			want[count++] = f;
+	}
+	return count;
+}
+
+int forwards_sync(struct daemon *d, struct run_network *n, FILE *err)
+{
+	struct forward_list want = {0}, have = {.room = NAT_FORWARDS_MAX};
+	int result = 0;
+
+	if (!n->gateway)
+		return 0;
+	want.f = calloc(n->cfg->n_forwards + 1, sizeof(*want.f));
+	have.f = calloc(have.room, sizeof(*have.f));
+	if (!want.f || !have.f) {
+		free(want.f);
+		free(have.f);
+		return -ENOMEM;
+	}
+	want.n = wanted_forwards(d, n, want.f);
+	nat_forward_list(n->gateway, collect_forward, &have);
+	for (size_t i = 0; i < have.n; i++) {
+		const struct nat_forward *w = find_forward(&want, &have.f[i]);
+		if (!w || w->to != have.f[i].to || w->to_port != have.f[i].to_port)
+			del_forward(d, n, &have.f[i]);
+	}
+	have.n = 0;
+	nat_forward_list(n->gateway, collect_forward, &have);
+	for (size_t i = 0; i < want.n; i++) {
+		int r = find_forward(&have, &want.f[i]) ? 0 : add_forward(d, n, &want.f[i], err);
+		if (r)
+			result = r;
+	}
+	free(want.f);
+	free(have.f);
+	return result;
+}
+
+void forwards_end(struct daemon *d, struct run_network *n)
+{
+	struct forward_list have = {.room = NAT_FORWARDS_MAX};
+
+	have.f = calloc(have.room, sizeof(*have.f));
+	if (!have.f)
+		return;
+	nat_forward_list(n->gateway, collect_forward, &have);
+	for (size_t i = 0; i < have.n; i++)
+		del_forward(d, n, &have.f[i]);
+	free(have.f);
+}
+
+/* A guest got an address under a name: forwards to the name follow it. */
+void forwards_follow(struct daemon *d, struct run_network *n, const char *hostname)
+{
+	for (size_t i = 0; i < n->cfg->n_forwards; i++) {
+		const struct cfg_forward *f = &n->cfg->forwards[i];
+		if (f->to_name && strcasecmp(f->to_name, hostname) == 0) {
+			forwards_sync(d, n, stderr);
+			return;
+		}
+	}
+}

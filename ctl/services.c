@@ -1,0 +1,564 @@
+/* The gateway, NAT, DHCP and DNS of each network, joined.
+ *
+ * nat/ and dhcp/ do not know each other: here a network's gateway gets its sinks, its DHCP
+ * server the gateway's port to answer from, the names table what leases say, and the
+ * uplink whoever carries its frames. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ctl/daemon.h"
+#include "dhcp/dhcp_server.h"
+#include "dhcp/dns_forward.h"
+#include "dhcp/resolv.h"
+#include "nat/gateway.h"
+#include "nat/uplink_host.h"
+#include "net/clock.h"
+#include "net/headers.h"
+#include "net/log.h"
+#include "tap/netdev.h"
+
+/* ---- MACs of our own ---- */
+
+static uint64_t fnv1a(uint64_t h, const char *s)
+{
+	for (; *s; s++)
+		h = (h ^ (uint8_t)*s) * 0x100000001b3u; /* FNV-1a, 64 bit */
+	return h;
+}
+
+static const char *machine_id(void)
+{
+	static char id[64];
+
+	if (!id[0]) {
+		FILE *f = fopen("/etc/machine-id", "re");
+		if (!f || !fgets(id, sizeof(id), f))
+			gethostname(id, sizeof(id) - 1);
+		if (f)
+			fclose(f);
+	}
+	return id;
+}
+
+struct mac services_mac(struct daemon *d, const char *kind, const char *name)
+{
+	uint64_t h = fnv1a(0xcbf29ce484222325u, machine_id());
+
+	h = fnv1a(fnv1a(fnv1a(h, d->running ? d->running->state_dir : ""), kind), name);
+	h ^= h >> 40;
+	struct mac m = mac_from_u64(h & 0xffffffffffu);
+	m.b[0] = 0x02; /* locally administered, unicast */
+	return m;
+}
+
+/* ---- leases: names, timers ---- */
+
+static struct run_network *network_of_pool(struct daemon *d, const struct lease_pool *p)
+{
+	return daemon_network(d, lease_pool_name(p));
+}
+
+static void name_lease(struct daemon *d, struct run_network *n, const struct lease *l)
+{
+	int64_t left = lease_remaining(l, clock_wall());
+	nsec_t expires = left < 0 ? 0 : clock_now() + (nsec_t)left * NSEC_PER_SEC;
+
+	if (l->hostname[0])
+		dns_names_set(d->names, n->domain, DNS_NAME_LEASE, l->hostname, l->address, expires);
+}
+
+static void on_lease(void *arg, enum lease_event ev, const struct lease *l)
+{
+	static const char *const kinds[] = {
+		[LEASE_EV_ADDED] = "lease-added", [LEASE_EV_RENEWED] = "lease-renewed",
+		[LEASE_EV_EXPIRED] = "lease-expired", [LEASE_EV_RELEASED] = "lease-released"};
+	struct daemon *d = arg;
+	struct run_network *n = network_of_pool(d, l->pool);
+	bool up = ev == LEASE_EV_ADDED || ev == LEASE_EV_RENEWED;
+	char text[IP4_STRLEN];
+
+	if (n) /* a renewal may come with another name */
+		dns_names_del_addr(d->names, n->domain, DNS_NAME_LEASE, l->address);
+	if (n && up) {
+		name_lease(d, n, l);
+		forwards_follow(d, n, l->hostname);
+	}
+	if (d->on_event)
+		d->on_event(d, kinds[ev], l->hostname, ip4_format(l->address, text));
+}
+
+static void arm_leases(struct daemon *d)
+{
+	int64_t at = lease_store_next(d->leases), now = clock_wall();
+
+	if (at == LEASE_FOREVER)
+		loop_timer_stop(d->lease_timer);
+	else
+		loop_timer_arm(d->lease_timer, at > now ? (nsec_t)(at - now) * NSEC_PER_SEC : NSEC_PER_SEC);
+}
+
+static void tick_leases(void *arg)
+{
+	struct daemon *d = arg;
+
+	lease_store_tick(d->leases, clock_wall());
+	arm_leases(d);
+}
+
+static void sync_leases(void *arg)
+{
+	struct daemon *d = arg;
+
+	lease_store_sync(d->leases);
+	arm_leases(d);
+}
+
+static void leases_dirty(void *arg)
+{
+	struct daemon *d = arg;
+
+	loop_timer_arm(d->lease_sync, 0);
+}
+
+static void on_degraded(void *arg, int err)
+{
+	(void)arg;
+	if (err)
+		log_error("dhcp", "leases cannot be written (%s): kept in memory only", strerror(-err));
+	else
+		log_notice("dhcp", "leases are written again");
+}
+
+static int open_leases(struct daemon *d)
+{
+	d->leases = lease_store_new(d->running->state_dir, clock_wall());
+	d->lease_timer = loop_timer_new(d->loop, tick_leases, d);
+	d->lease_sync = loop_timer_new(d->loop, sync_leases, d);
+	if (!d->leases || !d->lease_timer || !d->lease_sync)
+		return -ENOMEM;
+	lease_store_on_degraded(d->leases, on_degraded, d);
+	lease_store_defer(d->leases, leases_dirty, d);
+	arm_leases(d);
+	return lease_store_listen(d->leases, on_lease, d);
+}
+
+/* ---- DNS ---- */
+
+/* The first of the host's servers that a packet through an uplink can reach. */
+static be32 system_upstream(struct daemon *d, const struct run_uplink *u)
+{
+	const struct resolv_list *l = resolv_list(d->resolv);
+
+	if (u && u->host)
+		return l->n ? UPLINK_HOST_DNS : 0;
+	for (unsigned i = 0; i < l->n; i++) {
+		be32 a = l->server[i].in4.sin_addr.s_addr;
+		if (l->server[i].sa.sa_family == AF_INET && !ip4_is_martian(a))
+			return a;
+	}
+	return 0;
+}
+
+static void set_tcp_upstream(struct daemon *d, struct run_network *n)
+{
+	struct run_uplink *u = n->cfg->uplink ? daemon_uplink(d, n->cfg->uplink) : NULL;
+	be32 addr = 0;
+
+	if (!n->gateway)
+		return;
+	if (n->cfg->dns)
+		addr = n->cfg->upstream_system ? system_upstream(d, u)
+		       : n->cfg->n_upstreams   ? n->cfg->upstreams[0]
+					       : 0;
+	gateway_set_dns_upstream(n->gateway, addr);
+}
+
+static void on_resolv(void *arg)
+{
+	struct daemon *d = arg;
+
+	for (struct run_network *n = d->networks; n; n = n->next)
+		set_tcp_upstream(d, n);
+	log_info("dns", "resolv.conf changed: %u servers", resolv_list(d->resolv)->n);
+}
+
+static void send_routed(void *arg, struct pkt *k)
+{
+	struct run_network *n = arg;
+
+	gateway_send(n->gateway, k);
+}
+
+static int bind_routed(void *arg, uint16_t port, bool on)
+{
+	struct run_network *n = arg;
+
+	return gateway_udp_socket(n->gateway, port, on ? &n->dns_answer_sink : NULL);
+}
+
+/* An answer of a listed server, translated back to the gateway. */
+static void dns_answer(void *arg, struct pkt *k)
+{
+	struct run_network *n = arg;
+
+	if (n->upstream)
+		dns_routed_receive(n->upstream, k);
+	pkt_free(sw_main_pool(n->daemon->sw), k);
+}
+
+static int make_upstream(struct daemon *d, struct run_network *n)
+{
+	struct dns_routed_conf c = {
+		.pool = sw_main_pool(d->sw),
+		.source = n->cfg->gateway,
+		.servers = n->cfg->upstreams,
+		.n_servers = (unsigned)n->cfg->n_upstreams,
+		.bind = bind_routed,
+		.send = send_routed,
+		.arg = n,
+	};
+
+	if (n->cfg->upstream_system)
+		return 0;
+	n->dns_answer_sink = (struct slow_sink){dns_answer, n};
+	n->upstream = dns_routed_new(&c);
+	return n->upstream ? 0 : -errno;
+}
+
+static int set_dns(struct daemon *d, struct run_network *n)
+{
+	struct dns_transport *old = n->upstream;
+	int r = 0;
+
+	n->upstream = NULL;
+	if (n->cfg->dns)
+		r = make_upstream(d, n);
+	struct dns_conf c = {
+		.domain = n->domain,
+		.gateway = gateway_port(n->gateway),
+		.mac = gateway_get_conf(n->gateway)->mac,
+		.gateway_addr = n->cfg->gateway,
+		.subnet = n->cfg->subnet,
+		.mtu = n->cfg->mtu,
+		.suffix = n->cfg->domain,
+		.upstream = n->upstream ? n->upstream : d->dns_host,
+	};
+	if (!n->cfg->dns)
+		dns_server_del_conf(d->dns, n->domain);
+	else if (!r)
+		r = dns_server_set_conf(d->dns, &c);
+	dns_transport_free(old);
+	set_tcp_upstream(d, n);
+	return r;
+}
+
+/* Reservations' names at once, and those of leases the journal brought back. */
+static void set_name_of_lease(void *arg, const struct lease *l)
+{
+	struct run_network *n = arg;
+
+	if (network_of_pool(n->daemon, l->pool) == n && lease_is_current(l, clock_wall()))
+		name_lease(n->daemon, n, l);
+}
+
+static void set_names(struct daemon *d, struct run_network *n)
+{
+	for (size_t i = 0; i < n->cfg->n_reservations; i++) {
+		const struct cfg_reservation *r = &n->cfg->reservations[i];
+		if (r->hostname)
+			dns_names_set(d->names, n->domain, DNS_NAME_STATIC, r->hostname, r->address, 0);
+	}
+	lease_store_each(d->leases, set_name_of_lease, n);
+}
+
+static void unset_names(void *arg, const struct dns_names_row *row)
+{
+	struct { char (*name)[DNS_NAMES_LABEL]; size_t n, room; } *list = arg;
+
+	if (row->kind == DNS_NAME_STATIC && list->n < list->room && strcmp(row->name, "gateway"))
+		memcpy(list->name[list->n++], row->name, DNS_NAMES_LABEL);
+}
+
+/* Static names are made anew at each change; the config is where they come from. */
+static void clear_static_names(struct daemon *d, struct run_network *n)
+{
+	struct { char (*name)[DNS_NAMES_LABEL]; size_t n, room; } list = {.room = dns_names_count(d->names)};
+
+	list.name = calloc(list.room ? list.room : 1, DNS_NAMES_LABEL);
+	if (!list.name)
+		return;
+	dns_names_each(d->names, n->domain, unset_names, &list);
+	for (size_t i = 0; i < list.n; i++)
+		dns_names_del(d->names, n->domain, list.name[i]);
+	free(list.name);
+}
+
+/* ---- DHCP ---- */
+
+static struct lease_reservation *reservations_of(const struct cfg_network *c)
+{
+	struct lease_reservation *r = calloc(c->n_reservations ? c->n_reservations : 1, sizeof(*r));
+
+	for (size_t i = 0; r && i < c->n_reservations; i++) {
+		const struct cfg_reservation *from = &c->reservations[i];
+		r[i].mac = from->mac;
+		r[i].address = from->address;
+		if (from->hostname)
+			lease_name_sanitise(from->hostname, strlen(from->hostname), r[i].hostname);
+	}
+	return r;
+}
+
+static struct dhcp_option *options_of(const struct cfg_network *c)
+{
+	struct dhcp_option *o = calloc(c->n_options ? c->n_options : 1, sizeof(*o));
+
+	for (size_t i = 0; o && i < c->n_options; i++) {
+		o[i].code = c->options[i].code;
+		o[i].len = c->options[i].len;
+		memcpy(o[i].data, c->options[i].data, sizeof(o[i].data));
+	}
+	return o;
+}
+
+static int set_dhcp(struct daemon *d, struct run_network *n)
+{
+	const struct cfg_network *c = n->cfg;
+	struct lease_reservation *res = reservations_of(c);
+	struct dhcp_option *opt = options_of(c);
+	struct dhcp_conf conf = {
+		.network = c->name, .subnet = c->subnet, .server_id = c->gateway,
+		.server_mac = gateway_get_conf(n->gateway)->mac, .router = c->gateway,
+		.dns = {c->dns_address}, .n_dns = c->dns ? 1 : 0, .domain = c->domain, .mtu = c->mtu,
+		.lease_s = c->lease_s, .range_first = c->range_first, .range_last = c->range_last,
+		.reservations = res, .n_reservations = c->n_reservations, .options = opt,
+		.n_options = c->n_options, .rapid_commit = true, .sw = d->sw, .gateway = gateway_port(n->gateway),
+	};
+	int r = 0;
+
+	if (!res || !opt) {
+		r = -ENOMEM;
+	} else if (n->dhcp) {
+		r = dhcp_server_set_conf(n->dhcp, &conf, clock_wall());
+	} else {
+		n->dhcp = dhcp_server_new(d->leases, &conf);
+		r = n->dhcp ? 0 : -errno;
+	}
+	free(res);
+	free(opt);
+	if (!r) {
+		n->dhcp_sink = (struct slow_sink){dhcp_receive, n->dhcp};
+		gateway_set_sink(n->gateway, GATEWAY_DHCP, &n->dhcp_sink);
+	}
+	return r;
+}
+
+static void end_dhcp(struct run_network *n)
+{
+	gateway_set_sink(n->gateway, GATEWAY_DHCP, NULL);
+	sw_slow_drain(n->daemon->sw); /* what is on its way up names the sink */
+	dhcp_server_free(n->dhcp);
+	n->dhcp = NULL;
+}
+
+/* ---- the network ---- */
+
+static void gateway_conf_of(struct daemon *d, const struct cfg_network *c, struct gateway_conf *ret)
+{
+	*ret = (struct gateway_conf){
+		.mac = services_mac(d, "gateway", c->name),
+		.address = {c->gateway, c->subnet.len},
+		.dns_address = c->dns ? c->dns_address : 0,
+		.mtu = c->mtu,
+		.flags = (c->dhcp ? GATEWAY_SERVE_DHCP : 0u) | (c->dns ? GATEWAY_SERVE_DNS : 0u),
+		.filtering = (enum gateway_filtering)c->filtering,
+		.udp_timeout_s = c->udp_timeout_s,
+		.tcp_established_s = c->tcp_established_s,
+		.tcp_transitory_s = c->tcp_transitory_s,
+		.icmp_timeout_s = c->icmp_timeout_s,
+		.sessions_per_guest = c->sessions_per_guest,
+	};
+	snprintf(ret->network, sizeof(ret->network), "%s", c->name);
+}
+
+static int set_gateway(struct daemon *d, struct run_network *n)
+{
+	struct gateway_conf conf;
+
+	gateway_conf_of(d, n->cfg, &conf);
+	if (n->gateway)
+		return gateway_set_conf(n->gateway, &conf);
+	return gateway_new(d->nat, n->domain, &conf, &n->gateway);
+}
+
+static int set_uplink(struct daemon *d, struct run_network *n, FILE *err)
+{
+	struct run_uplink *u = n->cfg->uplink ? daemon_uplink(d, n->cfg->uplink) : NULL;
+	struct uplink *up = u ? u->uplink : NULL;
+	char owner[NAT_NAME_MAX] = "";
+	int r;
+
+	if (gateway_uplink(n->gateway) == up)
+		return 0;
+	forwards_end(d, n); /* forwards_sync() makes them anew at the new one */
+	r = gateway_set_uplink(n->gateway, up, owner);
+	if (r == -EADDRINUSE)
+		fprintf(err, "error: network '%s': a forward's port is taken by network '%s'\n",
+			n->cfg->name, owner);
+	return r;
+}
+
+int services_network(struct daemon *d, struct run_network *n, FILE *err)
+{
+	int r;
+
+	if (n->cfg->mode != MODE_NAT)
+		return 0; /* internal, bridged: a switch and no more */
+	r = set_gateway(d, n);
+	if (!r)
+		r = set_uplink(d, n, err);
+	if (!r && n->cfg->dhcp)
+		r = set_dhcp(d, n);
+	else if (!r)
+		end_dhcp(n);
+	if (!r) {
+		gateway_set_sink(n->gateway, GATEWAY_DNS, n->cfg->dns ? dns_server_sink(d->dns) : NULL);
+		r = set_dns(d, n);
+	}
+	if (!r && n->cfg->dns) {
+		clear_static_names(d, n);
+		set_names(d, n);
+	}
+	if (r)
+		fprintf(err, "error: network '%s': %s\n", n->cfg->name, strerror(-r));
+	return r;
+}
+
+void services_network_end(struct daemon *d, struct run_network *n)
+{
+	if (!n->gateway)
+		return;
+	forwards_end(d, n);
+	gateway_set_sink(n->gateway, GATEWAY_DNS, NULL);
+	end_dhcp(n);
+	dns_server_del_conf(d->dns, n->domain);
+	dns_names_clear(d->names, n->domain);
+	dns_transport_free(n->upstream); /* closes its ports at the gateway */
+	sw_slow_drain(d->sw);
+	gateway_free(n->gateway);
+	n->gateway = NULL;
+}
+
+/* ---- uplinks ---- */
+
+static int carry_by_host(struct daemon *d, struct run_uplink *u)
+{
+	struct uplink_host_conf c = {.name = u->cfg->name, .loopback = u->cfg->loopback};
+
+	return uplink_host_new(d->sw, d->loop, uplink_domain(u->uplink), &c, &u->host);
+}
+
+static int carry_by_interface(struct daemon *d, struct run_uplink *u)
+{
+	struct netdev_config c = {.hub = d->netdevs,
+				  .interface = u->cfg->interface,
+				  .host = NETDEV_HOST_NONE,
+				  .hidden = true};
+	struct port_conf conf = {.vlan = {.mode = VLAN_ACCESS, .pvid = 1},
+				 .domain = uplink_domain(u->uplink)};
+	char name[PORT_NAME_MAX];
+
+	snprintf(name, sizeof(name), "netdev/%s", u->cfg->name);
+	int r = netdev_open(d->sw, d->loop, name, &c, &conf, &u->carrier);
+	if (!r)
+		uplink_link_up(u->uplink);
+	return r;
+}
+
+/* An uplink's cable came back: announce our address, ask for the next hop anew. */
+static void on_link(void *arg, struct port *p, bool up)
+{
+	struct daemon *d = arg;
+
+	for (struct run_uplink *u = d->uplinks; u; u = u->next) {
+		if (u->carrier == p && up)
+			uplink_link_up(u->uplink);
+	}
+}
+
+int services_uplink(struct daemon *d, struct run_uplink *u, FILE *err)
+{
+	bool host = u->cfg->type == UPLINK_HOST;
+	struct uplink_conf c = {.mac = services_mac(d, "uplink", u->cfg->name)};
+	int r;
+
+	snprintf(c.name, sizeof(c.name), "%s", u->cfg->name);
+	if (host) {
+		c.address = (struct prefix4){UPLINK_HOST_OUTSIDE, UPLINK_HOST_PREFIX_LEN};
+		c.gateway = UPLINK_HOST_GATEWAY;
+		c.mtu = UPLINK_HOST_MTU;
+		c.proxied = true;
+	} else {
+		c.address = u->cfg->address;
+		c.gateway = u->cfg->gateway;
+	}
+	r = uplink_new(d->nat, &c, &u->uplink);
+	if (!r)
+		r = host ? carry_by_host(d, u) : carry_by_interface(d, u);
+	if (r)
+		fprintf(err, "error: uplink '%s': %s\n", u->cfg->name, strerror(-r));
+	return r;
+}
+
+void services_uplink_end(struct daemon *d, struct run_uplink *u)
+{
+	for (struct run_network *n = d->networks; n; n = n->next) {
+		if (n->gateway && u->uplink && gateway_uplink(n->gateway) == u->uplink) {
+			forwards_end(d, n);
+			gateway_set_uplink(n->gateway, NULL, NULL);
+		}
+	}
+	uplink_host_free(u->host);
+	sw_port_del(u->carrier);
+	uplink_free(u->uplink);
+}
+
+/* ---- what networks share ---- */
+
+int services_open(struct daemon *d)
+{
+	struct nat_limits limits = {.max_sessions = d->running->max_sessions};
+	int r;
+
+	d->nat = nat_new(d->sw, &limits);
+	if (!d->nat)
+		return -errno;
+	r = netdev_hub_new(d->sw, d->loop, d->running->state_dir, stderr, &d->netdevs);
+	if (r)
+		return r;
+	d->names = dns_names_new(0);
+	d->resolv = resolv_new(d->loop, RESOLV_PATH, on_resolv, d);
+	if (!d->names || !d->resolv)
+		return -errno;
+	d->dns_host = dns_host_new(d->loop, d->resolv);
+	sw_on_link(d->sw, on_link, d);
+	d->dns = dns_server_new(d->sw, d->loop, d->names);
+	if (!d->dns || !d->dns_host)
+		return -errno;
+	return open_leases(d);
+}
+
+void services_close(struct daemon *d)
+{
+	loop_timer_free(d->lease_timer);
+	loop_timer_free(d->lease_sync);
+	dns_server_free(d->dns);
+	dns_transport_free(d->dns_host);
+	dns_names_free(d->names);
+	resolv_free(d->resolv);
+	lease_store_free(d->leases);
+	nat_free(d->nat);
+	netdev_hub_free(d->netdevs);
+}
