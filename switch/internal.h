@@ -59,6 +59,10 @@ struct worker {
 	struct pkt *pending[PENDING_MAX];
 	uint32_t pending_head, pending_tail;
 	nsec_t next_tick, next_age;
+	nsec_t load_since; /* of what was received since then ... */
+	uint64_t load_bytes, load_frames;
+	bool bulk;     /* ... the last window was super frames */
+	bool ordinary; /* the thread was started as SCHED_OTHER */
 	struct ring up, down;
 	pthread_mutex_t call_lock;
 	pthread_cond_t call_done;
