@@ -21,9 +21,10 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 # What is linked, and the one place that says which Debian package brings it.
 PKGS      := libevent_core libnl-3.0 libnl-route-3.0 libbpf libpcap libfyaml jansson slirp
 PKG_CONFIG ?= pkg-config
-PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PKGS) 2>/dev/null)
-PKG_LIBS   := $(shell $(PKG_CONFIG) --libs $(PKGS) 2>/dev/null)
-TEST_LIBS  := $(shell $(PKG_CONFIG) --libs cmocka 2>/dev/null)
+pkgs        = $(shell $(PKG_CONFIG) $(1) 2>/dev/null || :)# nothing, in silence, until `deps` ran
+PKG_CFLAGS := $(call pkgs,--cflags $(PKGS))
+PKG_LIBS   := $(call pkgs,--libs $(PKGS))
+TEST_LIBS  := $(call pkgs,--libs cmocka)
 
 WARN  := -Wall -Wextra -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes \
          -Wno-unused-parameter -Wno-missing-field-initializers -Werror=implicit-function-declaration
@@ -49,7 +50,7 @@ $(BUILD)/vswitchd: $(call OBJ,ctl/vswitchd.c $(CTL_SRC) $(LIB_SRC))
 
 $(BUILD)/vswitchctl: $(call OBJ,$(CTL_CLIENT))
 	@echo "  LD    $@"
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(shell $(PKG_CONFIG) --libs libfyaml jansson)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call pkgs,--libs libfyaml jansson)
 
 $(BUILD)/%.o: %.c | require-build
 	@mkdir -p $(@D)

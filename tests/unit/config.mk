@@ -1,7 +1,7 @@
 # The configuration, which links no packet code.
 CONFIG_SRC := ctl/config.c ctl/config_tree.c ctl/config_check.c ctl/config_glob.c ctl/config_text.c \
 	ctl/schema.c ctl/schema_value.c ctl/schema_options.c ctl/schema_reference.c net/addr.c
-FYAML_LIBS := $(shell $(PKG_CONFIG) --libs libfyaml)
+FYAML_LIBS := $(call pkgs,--libs libfyaml)
 
 UNIT += test_config
 test_config_SRC := tests/unit/test_config.c $(CONFIG_SRC)

@@ -1,5 +1,5 @@
 # The control socket and its client, each without the daemon.  (CONFIG_SRC, FYAML_LIBS: config.mk)
-JSON_LIBS := $(shell $(PKG_CONFIG) --libs jansson)
+JSON_LIBS := $(call pkgs,--libs jansson)
 # rpc.c takes its did-you-mean from the configuration's files.
 RPC_SRC := ctl/rpc.c ctl/config_tree.c net/loop.c net/clock.c net/log.c
 

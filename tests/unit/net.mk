@@ -16,7 +16,7 @@ test_ring_SRC := tests/unit/test_ring.c net/ring.c
 test_pkt_SRC := tests/unit/test_pkt.c $(NET_PKT)
 test_log_SRC := tests/unit/test_log.c net/log.c
 test_loop_SRC := tests/unit/test_loop.c net/loop.c net/clock.c
-test_loop_LIBS := $(shell $(PKG_CONFIG) --libs libevent_core)
+test_loop_LIBS := $(call pkgs,--libs libevent_core)
 
 FUZZ += fuzz_frame
 fuzz_frame_SRC := tests/fuzz/fuzz_frame.c $(NET_GSO) net/drop.c

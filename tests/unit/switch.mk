@@ -1,7 +1,7 @@
 # vlan/ and switch/: the tables alone; the pipeline with its dummy port.
 SWITCH_ALL := switch/switch.c switch/worker.c switch/pipeline.c switch/fdb.c switch/capture.c vlan/vlan.c \
 	net/pkt.c net/parse.c net/csum.c net/gso.c net/ring.c net/clock.c net/loop.c net/table.c net/drop.c
-SWITCH_LIBS := $(shell $(PKG_CONFIG) --libs libevent_core libpcap)
+SWITCH_LIBS := $(call pkgs,--libs libevent_core libpcap)
 
 UNIT += test_fdb test_vlan test_switch test_capture
 test_fdb_SRC := tests/unit/test_fdb.c switch/fdb.c
