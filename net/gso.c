@@ -112,7 +112,7 @@ static bool plan(const struct pkt *k, struct cut *ret_cut)
 static void copy_meta(struct pkt *to, const struct pkt *from)
 {
 	to->tag = from->tag;
-	to->flags = from->flags & (uint16_t)~PKT_SHARED;
+	to->flags = from->flags & (uint16_t) ~(PKT_SHARED | PKT_BORROWED);
 	to->in_port = from->in_port;
 	to->domain = from->domain;
 	to->ip_proto = from->ip_proto;

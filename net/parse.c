@@ -356,7 +356,7 @@ static enum drop_reason check_offload(const struct pkt *k)
 
 enum drop_reason pkt_parse(struct pkt *k)
 {
-	k->flags = (k->flags & PKT_SHARED) | PKT_PARSED;
+	k->flags = (k->flags & (PKT_SHARED | PKT_BORROWED)) | PKT_PARSED;
 	k->ip_proto = 0;
 	if (unlikely(k->head_len < sizeof(struct eth_hdr)))
 		return DROP_RX_RUNT;

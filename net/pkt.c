@@ -189,16 +189,33 @@ static inline void big_put(struct pkt_pool *p, void *s)
 	p->big[p->n_big++] = s;
 }
 
+/* What pkt_new() sets, by name: the rest of the struct is written before it is read. */
+static inline void start_empty(struct pkt *k)
+{
+	memset(k, 0, sizeof(*k));
+	k->head = (uint8_t *)k + PKT_HEAD_OFF;
+	k->in_port = PORT_NONE;
+	k->domain = DOMAIN_NONE;
+}
+
 struct pkt *pkt_new(struct pkt_pool *p)
 {
 	struct pkt *k = small_get(p);
 	if (unlikely(!k))
 		return NULL;
-	memset(k, 0, sizeof(*k));
-	k->head = (uint8_t *)k + PKT_HEAD_OFF;
-	k->in_port = PORT_NONE;
-	k->domain = DOMAIN_NONE;
+	start_empty(k);
 	return k;
+}
+
+unsigned pkt_new_bulk(struct pkt_pool *p, struct pkt **v, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		v[i] = small_get(p);
+		if (unlikely(!v[i]))
+			return i;
+		start_empty(v[i]);
+	}
+	return n;
 }
 
 bool pkt_add_big(struct pkt_pool *p, struct pkt *k)
@@ -226,6 +243,48 @@ void pkt_free(struct pkt_pool *p, struct pkt *k)
 	if (unlikely(k->big != NULL))
 		big_put(p, k->big);
 	small_put(p, k);
+}
+
+static bool read_tail(const struct pkt *k, size_t off, uint8_t *dst, size_t len)
+{
+	for (unsigned i = 0; i < k->n_tail && len; i++) {
+		const struct iovec *v = &k->tail[i];
+		if (off >= v->iov_len) {
+			off -= v->iov_len;
+			continue;
+		}
+		size_t n = v->iov_len - off < len ? v->iov_len - off : len;
+		memcpy(dst, (const uint8_t *)v->iov_base + off, n);
+		dst += n;
+		len -= n;
+		off = 0;
+	}
+	return len == 0;
+}
+
+void pkt_free_bulk(struct pkt_pool *p, struct pkt **v, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		pkt_free(p, v[i]);
+}
+
+bool pkt_own(struct pkt_pool *p, struct pkt *k)
+{
+	uint32_t rest = k->len - k->head_len;
+
+	if (likely(!(k->flags & PKT_BORROWED)))
+		return true;
+	if (!pkt_add_big(p, k))
+		return false;
+	if (rest > PKT_BIG_SLOT || !read_tail(k, 0, k->big, rest)) {
+		drop_big(p, k);
+		return false;
+	}
+	k->own_tail.iov_len = rest;
+	k->tail = &k->own_tail;
+	k->n_tail = 1;
+	k->flags &= (uint16_t)~PKT_BORROWED;
+	return true;
 }
 
 void pkt_set_len(struct pkt_pool *p, struct pkt *k, uint32_t len)
@@ -274,7 +333,7 @@ struct pkt *pkt_copy(struct pkt_pool *p, const struct pkt *k)
 	}
 	c->vnet = k->vnet;
 	c->tag = k->tag;
-	c->flags = k->flags & (uint16_t)~PKT_SHARED;
+	c->flags = k->flags & (uint16_t) ~(PKT_SHARED | PKT_BORROWED);
 	c->in_port = k->in_port;
 	c->domain = k->domain;
 	c->drop = k->drop;
@@ -294,23 +353,6 @@ struct pkt *pkt_from(struct pkt_pool *p, const void *bytes, size_t len)
 	if (k->n_tail)
 		memcpy(k->big, (const uint8_t *)bytes + k->head_len, k->own_tail.iov_len);
 	return k;
-}
-
-static bool read_tail(const struct pkt *k, size_t off, uint8_t *dst, size_t len)
-{
-	for (unsigned i = 0; i < k->n_tail && len; i++) {
-		const struct iovec *v = &k->tail[i];
-		if (off >= v->iov_len) {
-			off -= v->iov_len;
-			continue;
-		}
-		size_t n = v->iov_len - off < len ? v->iov_len - off : len;
-		memcpy(dst, (const uint8_t *)v->iov_base + off, n);
-		dst += n;
-		len -= n;
-		off = 0;
-	}
-	return len == 0;
 }
 
 bool pkt_read(const struct pkt *k, size_t off, void *dst, size_t len)

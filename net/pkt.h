@@ -48,6 +48,7 @@ enum pkt_flags {
 	PKT_ARP = 1 << 5,      /* l3_off is an ARP packet for IPv4 over Ethernet */
 	PKT_PARSED = 1 << 6,
 	PKT_MORE = 1 << 7, /* a piece of a cut frame, more follow: counted once, with the last */
+	PKT_BORROWED = 1 << 8, /* the tail is a guest's memory, for this burst only: pkt_own() */
 };
 
 struct pkt {
@@ -104,6 +105,21 @@ void pkt_free(struct pkt_pool *p, struct pkt *k); /* accepts NULL */
 void pkt_set_len(struct pkt_pool *p, struct pkt *k, uint32_t len);
 /* A copy of its own: head and tail, metadata, not PKT_SHARED.  NULL when no slot. */
 struct pkt *pkt_copy(struct pkt_pool *p, const struct pkt *k);
+/* Before a packet is kept beyond its burst: a borrowed tail is copied into a big buffer of its
+ * own.  false when there is none. */
+bool pkt_own(struct pkt_pool *p, struct pkt *k);
+/* Room for the pieces of a borrowed tail, in the slot behind a head of at most
+ * PKT_BORROW_HEAD bytes: PKT_BORROW_IOV entries. */
+#define PKT_BORROW_HEAD 320u
+#define PKT_BORROW_IOV ((PKT_HEAD_MAX - PKT_BORROW_HEAD) / (unsigned)sizeof(struct iovec))
+static inline struct iovec *pkt_borrow_iov(struct pkt *k)
+{
+	return (struct iovec *)((uint8_t *)k + PKT_HEAD_OFF + PKT_BORROW_HEAD);
+}
+/* Up to n packets like pkt_new()'s; returns how many there were. */
+unsigned pkt_new_bulk(struct pkt_pool *p, struct pkt **v, unsigned n);
+/* Gives back all of v[] that are not NULL. */
+void pkt_free_bulk(struct pkt_pool *p, struct pkt **v, unsigned n);
 /* A packet holding `len` bytes; NULL when too long or no slot. */
 struct pkt *pkt_from(struct pkt_pool *p, const void *bytes, size_t len);
 /* Copies len bytes from `off` of the frame to dst; false when out of range. */
