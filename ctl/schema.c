@@ -267,7 +267,7 @@ static const struct field top_fields[] = {
 	 .help = "folder of leases and of what must be undone on the host; default: "
 		 "`/var/lib/vswitchd`, without root `$XDG_STATE_HOME/vswitchd`"},
 	{"workers", F_WORKERS, AT(config, workers), .dflt = "1",
-	 .help = "forwarding threads: 1, or `auto`"},
+	 .help = "forwarding threads, at most 16; `auto`: one less than there are cores"},
 	{"limits", F_OBJECT, .object = &schema_limits, .help = "sizes of the tables"},
 	{"uplinks", F_NAMED, AT(config, uplinks), ALSO(config, n_uplinks), .object = &schema_uplink,
 	 .help = "where routed and NATed traffic leaves"},

@@ -83,6 +83,5 @@ void schema_reference(FILE *out)
 	fprintf(out, "\n## Known, but not built yet\n\nThese are refused, with the reason.\n\n");
 	reference_unbuilt(&schema_top, "", out);
 	fprintf(out, "- a `subnet` of IPv6: " IPV6_WHY "\n");
-	fprintf(out, "- `workers` above 1, `address: dhcp`, `address: shared`, several uplinks in "
-		     "`uplink`\n");
+	fprintf(out, "- `address: dhcp`, `address: shared`, several uplinks in `uplink`\n");
 }

@@ -6,6 +6,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#define WORKERS_MOST 16u /* as many as the switch has room for */
 
 #define IFNAME_LEN_MAX 15  /* IFNAMSIZ less the end */
 #define DOMAIN_LEN_MAX 253 /* RFC 1035 2.3.4 */
@@ -63,16 +66,19 @@ static int read_u32(const struct field *f, struct node *n, void *base, struct di
 	return read_number(f, n, field_at(f, base), d);
 }
 
+/* auto: a core is left for main, the guests and everybody else. */
+static uint32_t workers_auto(void)
+{
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+	return cores < 3 ? 1 : cores - 1 < WORKERS_MOST ? (uint32_t)cores - 1 : WORKERS_MOST;
+}
+
 static int read_workers(const struct field *f, struct node *n, void *base, struct diag *d)
 {
-	uint32_t v = 1;
-	if (strcmp(n->text, "auto") && value_number(n->text, &v) < 0) {
-		diag_at(d, n, "'workers' must be a number or 'auto', not '%s'", n->text);
-		return -EINVAL;
-	}
-	if (v != 1) {
-		diag_at(d, n, "workers %u is not built yet: one thread forwards; give 1 or auto",
-			v);
+	uint32_t v = workers_auto();
+	if (strcmp(n->text, "auto") && (value_number(n->text, &v) < 0 || !v || v > WORKERS_MOST)) {
+		diag_at(d, n, "'workers' must be a number from 1 to %u or 'auto', not '%s'",
+			WORKERS_MOST, n->text);
 		return -EINVAL;
 	}
 	*(uint32_t *)field_at(f, base) = v;

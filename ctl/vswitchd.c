@@ -306,7 +306,9 @@ static struct config *empty_config(const struct config *c)
 
 static int start(struct daemon *d, const struct options *o, struct config *first)
 {
-	struct sw_config swc = {.max_macs = first->max_macs, .max_ports = first->max_ports};
+	struct sw_config swc = {.workers = first->workers,
+				.max_macs = first->max_macs,
+				.max_ports = first->max_ports};
 	int r = -ENOMEM;
 
 	d->running = empty_config(first);

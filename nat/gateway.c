@@ -218,6 +218,7 @@ static void close_port(struct port *p)
 
 static const struct port_ops ops = {
 	.type = "gateway",
+	.on_first_worker = true,
 	.tx_burst = tx_burst,
 	.tick = tick,
 	.describe = describe,

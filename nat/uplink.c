@@ -80,6 +80,7 @@ static void close_port(struct port *p)
 
 static const struct port_ops ops = {
 	.type = "uplink",
+	.on_first_worker = true,
 	.tx_burst = tx_burst,
 	.tick = tick,
 	.describe = describe,

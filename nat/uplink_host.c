@@ -779,6 +779,7 @@ static void host_close(struct port *p)
 
 static const struct port_ops host_ops = {
 	.type = "slirp",
+	.on_first_worker = true,
 	.tx_burst = host_tx_burst,
 	.describe = host_describe,
 	.close = host_close,

@@ -39,7 +39,7 @@ struct capture {
 	struct bpf_program program;
 	void (*fn)(void *arg, const struct capture_record *r);
 	void *arg;
-	counter lost; /* written by the worker */
+	_Atomic uint64_t lost; /* by any worker */
 };
 
 struct capture_set {
@@ -149,7 +149,7 @@ static void record(struct capture *c, struct worker *w, const struct capture_set
 	struct budget *b = cs->budget;
 	struct pkt *copy = budget_left(&b->small, b->max_small) ? pkt_new(pool) : NULL;
 	if (!copy) {
-		counter_add(&c->lost, 1);
+		atomic_fetch_add_explicit(&c->lost, 1, memory_order_relaxed);
 		return;
 	}
 	rec.id = c->id;
@@ -164,7 +164,7 @@ static void record(struct capture *c, struct worker *w, const struct capture_set
 	budget_move(b, copy, 1); /* before main can have it */
 	if (!worker_slow_up(w, cs->sink, copy)) {
 		budget_move(b, copy, -1);
-		counter_add(&c->lost, 1);
+		atomic_fetch_add_explicit(&c->lost, 1, memory_order_relaxed);
 		pkt_free(pool, copy);
 	}
 }
@@ -349,5 +349,5 @@ void capture_stop(struct capture *c)
 
 uint64_t capture_lost(const struct capture *c)
 {
-	return counter_read(&c->lost);
+	return atomic_load_explicit(&c->lost, memory_order_relaxed);
 }

@@ -309,6 +309,21 @@ static enum fdb_learned learn_known(struct fdb *f, struct slot s, uint64_t key, 
 	return FDB_MOVED;
 }
 
+bool fdb_seen(struct fdb *f, domain_idx d, struct mac m, port_idx p, uint32_t now_s)
+{
+	uint64_t key = KEY(m, d);
+	struct slot s;
+
+	if (unlikely(!find(f, key, &s)))
+		return false;
+	struct fdb_val v = val_unpack(load(&s.e->value));
+	if (unlikely(load(&s.e->key) != key || v.port != p || !live(f, key, v)))
+		return false;
+	if (!(v.flags & FDB_F_STATIC))
+		seen_at(f, s.idx, now_s);
+	return true;
+}
+
 enum fdb_learned fdb_learn(struct fdb *f, domain_idx d, struct mac m, port_idx p, uint32_t limit,
 			   uint32_t now_s)
 {

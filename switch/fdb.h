@@ -8,7 +8,9 @@
  * by bumping a number, whatever it had learned.  When a generation wraps, a sweep clears
  * what is void so that nothing comes back to life.
  *
- * Who.  One writer (worker 0); any number of readers.  The writer stores value before
+ * Who.  One writer at a time (the worker, or with several workers whoever holds the
+ * switch's lock: learning must answer at once whether a port is at its limit, and it is
+ * rare); any number of readers.  The writer stores value before
  * key; a reader re-checks the key after the value.  Moving an address stores the value
  * alone.  Ages live in a parallel array that anyone may store to, and only when the
  * second changes.
@@ -41,7 +43,8 @@ enum fdb_learned {
 struct fdb {
 	struct fdb_bucket *bucket;
 	_Atomic uint32_t *seen; /* second of last sight, one an entry */
-	uint32_t mask, max, count;
+	uint32_t mask, max;
+	_Atomic uint32_t count;
 	uint64_t secret;
 	uint16_t ports, domains;
 	_Atomic uint16_t *port_gen, *domain_gen;
@@ -60,6 +63,8 @@ void fdb_fini(struct fdb *f);
 /* Any thread.  PORT_NONE when unknown. */
 port_idx fdb_lookup(const struct fdb *f, domain_idx d, struct mac m);
 void fdb_prefetch(const struct fdb *f, domain_idx d, struct mac m);
+/* Whether m is known on port p: its age is refreshed, and there is nothing to learn. */
+bool fdb_seen(struct fdb *f, domain_idx d, struct mac m, port_idx p, uint32_t now_s);
 
 /* The writer. */
 enum fdb_learned fdb_learn(struct fdb *f, domain_idx d, struct mac m, port_idx p, uint32_t limit,

@@ -18,6 +18,7 @@
 #define PORT_EV_END (1u << 17)
 
 #define PENDING_MAX 2048u /* a power of two */
+#define WORKERS_MAX 16u
 
 /* Who gets the frames of a domain that have no single destination. */
 struct flood {
@@ -32,7 +33,7 @@ struct domain {
 	_Atomic(struct flood *) flood;
 };
 
-/* What a burst has for one port; filled and emptied by the worker. */
+/* What a worker's burst has for one port; filled and emptied by that worker. */
 struct outq {
 	unsigned n;
 	struct port *next; /* of those touched in this burst */
@@ -46,15 +47,29 @@ struct call {
 	struct call *next;
 };
 
+/* Queues that are polled, and what was learned about when to stop; see poll.c. */
+struct poller {
+	struct rxq **q; /* room for all there can be, touched as it fills */
+	unsigned n, last; /* last: of those armed together, for a nap */
+	uint64_t round;
+	nsec_t dry_since, window, slept_at;
+	/* the rhythm of what comes seldom but regularly */
+	nsec_t first, period, deviation; /* first: of the last busy spell */
+	nsec_t nap_until, watch_until;
+	uint8_t steady;
+};
+
 struct worker {
 	struct sw *sw;
+	unsigned idx;
 	pthread_t thread;
 	bool started;
 	_Atomic bool stop;
 	int epfd, call_efd;
 	struct pkt_pool *pool;
 	nsec_t now;
-	struct port *ready, **ready_end;
+	struct rxq *ready, **ready_end;
+	struct poller poll;
 	struct port *touched;
 	struct pkt *pending[PENDING_MAX];
 	uint32_t pending_head, pending_tail;
@@ -63,7 +78,9 @@ struct worker {
 	uint64_t load_bytes, load_frames;
 	bool bulk;     /* ... the last window was super frames */
 	bool ordinary; /* the thread was started as SCHED_OTHER */
-	struct ring up, down;
+	struct ring up, down; /* to and from main */
+	struct ring *in;      /* from each other worker, by its index; NULL with one worker */
+	counter copies;
 	pthread_mutex_t call_lock;
 	pthread_cond_t call_done;
 	struct call *calls, **calls_end;
@@ -77,22 +94,42 @@ struct sw {
 	struct pkt_pool *main_pool;
 	struct fdb fdb;
 	void *fdb_mem;
+	pthread_mutex_t fdb_lock; /* of its writers, when there are several workers */
 	pthread_mutex_t registry; /* port table and member counts: main, and a worker that meets a new peer */
 	_Atomic(struct port *) port[SW_PORTS_MAX];
 	_Atomic unsigned port_high;
 	_Atomic(struct domain *) domain[SW_DOMAINS_MAX];
 	_Atomic domain_idx vid_domain[4096];
 	_Atomic(struct capture_set *) captures;
-	struct worker worker;
-	struct loop_fd *up_fd, *event_fd;
+	struct worker *worker; /* n_workers */
+	unsigned n_workers, next_worker;
+	struct loop_fd *up_fd[WORKERS_MAX], *event_fd;
 	int event_efd;
 	_Atomic(struct port *) event_head; /* pushed by workers */
 	struct port *draining;             /* popped, not yet delivered */
 	void (*on_link)(void *arg, struct port *p, bool up);
 	void *on_link_arg;
 	struct sw_totals gone;
-	counter copies, mac_moves;
 };
+
+/* Which worker this thread is; main, and tests without threads, count as 0. */
+extern _Thread_local unsigned worker_self;
+
+static inline struct port_counters *port_counters_here(struct port *p)
+{
+	return &p->c[worker_self];
+}
+/* The FDB has one writer at a time; with one worker that is the worker. */
+static inline void fdb_write_begin(struct sw *sw)
+{
+	if (sw->n_workers > 1)
+		pthread_mutex_lock(&sw->fdb_lock);
+}
+static inline void fdb_write_end(struct sw *sw)
+{
+	if (sw->n_workers > 1)
+		pthread_mutex_unlock(&sw->fdb_lock);
+}
 
 static inline struct port *sw_port(struct sw *sw, port_idx i)
 {
@@ -107,15 +144,35 @@ static inline struct domain *sw_domain(struct sw *sw, domain_idx d)
 /* Forwards a burst received on `p` (members by in_port), and all that comes of it. */
 void pipeline_burst(struct worker *w, struct port *p, struct pkt **v, unsigned n);
 void pipeline_pending(struct worker *w);
+/* What other workers have for ports of this one, whole. */
+void pipeline_foreign(struct worker *w);
 
 /* worker.c */
-int worker_init(struct worker *w, struct sw *sw);
+int worker_init(struct worker *w, struct sw *sw, unsigned idx);
 void worker_fini(struct worker *w);
 int worker_run(struct worker *w);
 void worker_join(struct worker *w);
-void worker_port_start(struct worker *w, struct port *p);
-void worker_port_stop(struct worker *w, struct port *p);
+/* On the worker the queue belongs to. */
+void worker_queue_start(struct worker *w, struct rxq *q);
+void worker_queue_stop(struct worker *w, struct rxq *q);
 void worker_drain_up(struct worker *w); /* main */
+/* One burst of a queue; returns how many frames it brought. */
+unsigned worker_serve(struct worker *w, struct rxq *q);
+void worker_ready(struct worker *w, struct rxq *q);
+void worker_call_on(struct worker *w, void (*fn)(struct worker *w, void *arg), void *arg); /* main */
+/* Runs fn on worker 0 while all others stand between two bursts (main). */
+void worker_call_alone(struct sw *sw, void (*fn)(struct worker *w, void *arg), void *arg);
+
+/* poll.c */
+int poll_init(struct poller *p);
+void poll_fini(struct poller *p);
+void poll_add(struct worker *w, struct rxq *q);
+void poll_del(struct worker *w, struct rxq *q);
+/* Polls for as long as there is nothing else to do and something comes, or may still come. */
+void poll_run(struct worker *w);
+/* All queues are armed and the worker may sleep: for how long at most, 0 = for ever. */
+nsec_t poll_nap(struct worker *w);
+void poll_woken(struct worker *w);
 
 /* switch.c */
 void sw_drain_events(struct sw *sw); /* main */

@@ -17,11 +17,55 @@
 #define ETH_HDR_BYTES ((uint32_t)sizeof(struct eth_hdr))
 #define TAG_BYTES 4u
 
-static void count_rx(struct port *p, const struct pkt *k)
+/* One burst on its way: where its packets come from (members differ from packet to packet),
+ * what is to be counted for them, and what the last lookups said.  An answer is kept for
+ * the length of a burst only: what changes meanwhile could have changed just after. */
+struct burst {
+	struct worker *w;
+	struct port *in;
+	port_idx in_idx;
+	const struct port_conf *conf;
+	bool captured;
+	uint64_t packets, bytes, segments, forwarded, flooded; /* of `in` since it was set */
+	uint64_t src_key; /* known on `in`; 0 = none */
+	uint64_t dst_key; /* leads to `out` in `domain`, which untagged `tag` leaves with */
+	struct port *out;
+	struct vlan_tag tag;
+};
+
+#define KEY(mac, dom) (mac_u64(mac) << 16 | (dom))
+
+static const struct port_conf *conf_of(struct port *p)
 {
-	counter_add(&p->c.rx_packets, 1);
-	counter_add(&p->c.rx_bytes, k->len + (k->tag.tpid ? TAG_BYTES : 0));
-	counter_add(&p->c.rx_segments, pkt_segments(k));
+	return atomic_load_explicit(&p->conf, memory_order_acquire);
+}
+
+static void count_burst(struct burst *b)
+{
+	struct port_counters *c;
+
+	if (!b->packets)
+		return;
+	c = port_counters_here(b->in);
+	counter_add(&c->rx_packets, b->packets);
+	counter_add(&c->rx_bytes, b->bytes);
+	counter_add(&c->rx_segments, b->segments);
+	counter_add(&c->forwarded, b->forwarded);
+	counter_add(&c->flooded, b->flooded);
+	b->packets = b->bytes = b->segments = b->forwarded = b->flooded = 0;
+}
+
+/* The packets that follow come from port i: false when it is gone. */
+static bool burst_from(struct burst *b, port_idx i)
+{
+	count_burst(b);
+	b->in = sw_port(b->w->sw, i);
+	b->in_idx = i;
+	b->src_key = b->dst_key = 0;
+	if (unlikely(!b->in))
+		return false;
+	b->conf = conf_of(b->in);
+	return true;
 }
 
 static void tap_capture(struct worker *w, const struct pkt *k, const struct port *p, bool outgoing,
@@ -48,18 +92,21 @@ static enum drop_reason classify(struct sw *sw, const struct port_conf *conf, st
 	return unlikely(k->domain == DOMAIN_NONE) ? DROP_NO_DOMAIN : DROP_NONE;
 }
 
-static enum drop_reason learn(struct worker *w, struct port *in, const struct port_conf *conf,
-			      struct pkt *k)
+static enum drop_reason learn_new(struct burst *b, struct mac src, domain_idx domain, uint32_t now_s)
 {
-	switch (fdb_learn(&w->sw->fdb, k->domain, pkt_eth(k)->src, in->idx, conf->max_macs,
-			  (uint32_t)(w->now / NSEC_PER_SEC))) {
+	struct sw *sw = b->w->sw;
+	enum fdb_learned l;
+
+	fdb_write_begin(sw);
+	l = fdb_learn(&sw->fdb, domain, src, b->in_idx, b->conf->max_macs, now_s);
+	fdb_write_end(sw);
+	switch (l) {
 	case FDB_LIMIT:
 		return DROP_SRC_LIMIT;
 	case FDB_STATIC:
 		return DROP_SRC_STATIC;
 	case FDB_MOVED:
-		counter_add(&in->c.mac_moves, 1);
-		counter_add(&w->sw->mac_moves, 1);
+		counter_add(&port_counters_here(b->in)->mac_moves, 1);
 		break;
 	case FDB_SAME:
 	case FDB_NEW:
@@ -69,9 +116,26 @@ static enum drop_reason learn(struct worker *w, struct port *in, const struct po
 	return DROP_NONE;
 }
 
-static enum drop_reason ingress(struct worker *w, struct port *in, const struct port_conf *conf,
-				struct pkt *k)
+static enum drop_reason learn(struct burst *b, const struct pkt *k)
 {
+	struct mac src = pkt_eth(k)->src;
+	uint64_t key = KEY(src, k->domain);
+	uint32_t now_s = (uint32_t)(b->w->now / NSEC_PER_SEC);
+
+	if (likely(key == b->src_key))
+		return DROP_NONE;
+	if (unlikely(!fdb_seen(&b->w->sw->fdb, k->domain, src, b->in_idx, now_s))) {
+		enum drop_reason why = learn_new(b, src, k->domain, now_s);
+		if (why)
+			return why;
+	}
+	b->src_key = key;
+	return DROP_NONE;
+}
+
+static enum drop_reason ingress(struct burst *b, struct pkt *k)
+{
+	const struct port_conf *conf = b->conf;
 	enum drop_reason why = k->drop;
 
 	if (unlikely(why))
@@ -81,13 +145,13 @@ static enum drop_reason ingress(struct worker *w, struct port *in, const struct 
 	if (conf->vlan.mode != VLAN_INTERNAL) {
 		why = pkt_untag(k);
 		if (!why)
-			why = classify(w->sw, conf, k);
-	} else if (unlikely(!sw_domain(w->sw, k->domain))) {
+			why = classify(b->w->sw, conf, k);
+	} else if (unlikely(!sw_domain(b->w->sw, k->domain))) {
 		why = DROP_NO_DOMAIN; /* injected for a domain that went meanwhile */
 	}
 	if (!why && !(k->flags & PKT_PARSED))
 		why = pkt_parse(k);
-	return why ? why : learn(w, in, conf, k);
+	return why ? why : learn(b, k);
 }
 
 /* ---- to ports ---- */
@@ -95,26 +159,19 @@ static enum drop_reason ingress(struct worker *w, struct port *in, const struct 
 static void outq_put(struct worker *w, struct port *out, struct pkt *k, uint8_t slot,
 		     struct vlan_tag tag)
 {
-	struct outq *q = out->outq;
+	struct outq *q = &out->outq[w->idx];
 
 	if (!q->n) {
 		q->next = w->touched;
 		w->touched = out;
 	}
 	q->v[q->n++] = (struct pkt_out){.pkt = k, .tag = tag, .slot = slot};
-	counter_add(&out->c.offered, 1);
-	counter_add(&w->sw->copies, 1);
 }
 
 static struct vlan_tag egress_tag(const struct port_conf *conf, const struct domain *d,
 				  const struct pkt *k)
 {
 	return vlan_egress(&conf->vlan, d->vid, k->tag);
-}
-
-static const struct port_conf *conf_of(struct port *p)
-{
-	return atomic_load_explicit(&p->conf, memory_order_acquire);
 }
 
 static bool may_send(struct port *out, const struct port_conf *oc, struct port *in,
@@ -124,10 +181,9 @@ static bool may_send(struct port *out, const struct port_conf *oc, struct port *
 	       !(ic->isolated && oc->isolated);
 }
 
-static enum drop_reason flood(struct worker *w, struct port *in, const struct port_conf *ic,
-			      struct pkt *k, uint8_t slot, bool unknown)
+static enum drop_reason flood(struct burst *b, struct pkt *k, uint8_t slot, bool unknown)
 {
-	struct domain *d = sw_domain(w->sw, k->domain);
+	struct domain *d = sw_domain(b->w->sw, k->domain);
 	struct flood *f = d ? atomic_load_explicit(&d->flood, memory_order_acquire) : NULL;
 	unsigned copies = 0;
 
@@ -135,46 +191,57 @@ static enum drop_reason flood(struct worker *w, struct port *in, const struct po
 		struct port *out = f->port[i];
 		const struct port_conf *oc = conf_of(out);
 
-		if (!may_send(out, oc, in, ic) || (unknown && oc->known_only))
+		if (!may_send(out, oc, b->in, b->conf) || (unknown && oc->known_only))
 			continue;
-		outq_put(w, out, k, slot, egress_tag(oc, d, k));
+		outq_put(b->w, out, k, slot, egress_tag(oc, d, k));
 		copies++;
 	}
 	if (copies > 1)
 		k->flags |= PKT_SHARED;
 	if (!copies)
 		return DROP_NO_DESTINATION;
-	counter_add(&in->c.flooded, 1);
+	b->flooded++;
 	return DROP_NONE;
 }
 
-static enum drop_reason unicast(struct worker *w, struct port *in, const struct port_conf *ic,
-				struct port *out, struct pkt *k, uint8_t slot)
+static enum drop_reason unicast(struct burst *b, struct port *out, struct pkt *k, uint64_t key,
+				uint8_t slot)
 {
 	const struct port_conf *oc = conf_of(out);
-	struct domain *d = sw_domain(w->sw, k->domain);
+	struct domain *d = sw_domain(b->w->sw, k->domain);
 
-	if (unlikely(out == in))
+	if (unlikely(out == b->in))
 		return DROP_SAME_PORT;
-	if (unlikely(ic->isolated && oc->isolated))
+	if (unlikely(b->conf->isolated && oc->isolated))
 		return DROP_ISOLATED;
 	if (unlikely(!d))
 		return DROP_NO_DOMAIN;
-	outq_put(w, out, k, slot, egress_tag(oc, d, k));
-	counter_add(&in->c.forwarded, 1);
+	struct vlan_tag tag = egress_tag(oc, d, k);
+	outq_put(b->w, out, k, slot, tag);
+	b->forwarded++;
+	if (!k->tag.tpid) {
+		b->dst_key = key;
+		b->out = out;
+		b->tag = tag;
+	}
 	return DROP_NONE;
 }
 
-static enum drop_reason forward(struct worker *w, struct port *in, const struct port_conf *ic,
-				struct pkt *k, uint8_t slot)
+static enum drop_reason forward(struct burst *b, struct pkt *k, uint8_t slot)
 {
 	struct mac dst = pkt_eth(k)->dst;
+	uint64_t key = KEY(dst, k->domain);
 
+	if (likely(key == b->dst_key && !k->tag.tpid)) {
+		outq_put(b->w, b->out, k, slot, b->tag);
+		b->forwarded++;
+		return DROP_NONE;
+	}
 	if (mac_is_group(dst))
-		return flood(w, in, ic, k, slot, false);
-	port_idx to = fdb_lookup(&w->sw->fdb, k->domain, dst);
-	struct port *out = to == PORT_NONE ? NULL : sw_port(w->sw, to);
-	return out ? unicast(w, in, ic, out, k, slot) : flood(w, in, ic, k, slot, true);
+		return flood(b, k, slot, false);
+	port_idx to = fdb_lookup(&b->w->sw->fdb, k->domain, dst);
+	struct port *out = to == PORT_NONE ? NULL : sw_port(b->w->sw, to);
+	return out ? unicast(b, out, k, key, slot) : flood(b, k, slot, true);
 }
 
 /* ---- egress ---- */
@@ -182,37 +249,53 @@ static enum drop_reason forward(struct worker *w, struct port *in, const struct 
 static void count_tx(struct worker *w, struct port *out, struct pkt_out *v, const struct pkt *k,
 		     uint32_t len, unsigned segments)
 {
+	struct port_counters *c = port_counters_here(out);
+
 	if (likely(!v->drop)) {
-		counter_add(&out->c.tx_packets, 1);
-		counter_add(&out->c.tx_bytes, len + (v->tag.tpid ? TAG_BYTES : 0));
-		counter_add(&out->c.tx_segments, segments);
+		counter_add(&c->tx_packets, 1);
+		counter_add(&c->tx_bytes, len + (v->tag.tpid ? TAG_BYTES : 0));
+		counter_add(&c->tx_segments, segments);
 	} else {
-		counter_add(&out->c.tx_drop[v->drop], 1);
+		counter_add(&c->tx_drop[v->drop], 1);
 	}
 	if (!v->taken && (!out->hidden || v->drop)) /* others may be gone, see send_run() */
 		tap_capture(w, k, out, true, v->drop, v->tag);
 }
 
-/* Sends entries that fit the port, counts them, and tells the burst what was taken. */
+/* Sends entries that fit the port, counts them, and tells the burst what was taken.  A
+ * taken packet may be gone when it is counted, so what is counted is read before. */
 static void send_run(struct worker *w, struct port *out, struct pkt_out *v, unsigned n,
 		     struct pkt **burst)
 {
+	struct port_counters *c = port_counters_here(out);
 	uint32_t len[PKT_BURST];
-	unsigned segments[PKT_BURST];
+	uint16_t segments[PKT_BURST];
 	bool captured = atomic_load_explicit(&w->sw->captures, memory_order_relaxed) != NULL;
+	uint64_t sent = 0, bytes = 0, segs = 0;
 
-	for (unsigned i = 0; i < n; i++) { /* a taken packet may be gone when it is counted */
-		len[i] = v[i].pkt->len;
-		segments[i] = pkt_segments(v[i].pkt);
+	for (unsigned i = 0; i < n; i++) {
+		len[i] = v[i].pkt->len + (v[i].tag.tpid ? TAG_BYTES : 0);
+		segments[i] = (uint16_t)pkt_segments(v[i].pkt);
 		if (unlikely(captured) && out->hidden)
 			tap_capture(w, v[i].pkt, out, true, DROP_NONE, v[i].tag);
 	}
 	out->ops->tx_burst(out, w, v, n);
 	for (unsigned i = 0; i < n; i++) {
-		count_tx(w, out, &v[i], v[i].pkt, len[i], segments[i]);
+		if (likely(!v[i].drop)) {
+			sent++;
+			bytes += len[i];
+			segs += segments[i];
+		} else {
+			counter_add(&c->tx_drop[v[i].drop], 1);
+		}
+		if (unlikely(captured) && !v[i].taken && (!out->hidden || v[i].drop))
+			tap_capture(w, v[i].pkt, out, true, v[i].drop, v[i].tag);
 		if (v[i].taken)
 			burst[v[i].slot] = NULL;
 	}
+	counter_add(&c->tx_packets, sent);
+	counter_add(&c->tx_bytes, bytes);
+	counter_add(&c->tx_segments, segs);
 }
 
 /* Segments and checksums what the port cannot; the frame counts as one, lost if any
@@ -268,16 +351,19 @@ static void outq_lose(struct worker *w, struct port *out, struct pkt_out *o, enu
 	count_tx(w, out, o, o->pkt, o->pkt->len, 1);
 }
 
-static void outq_flush(struct worker *w, struct port *out, struct pkt **burst)
+/* Entries of a port of this worker: what it can take goes in runs, the rest is finished
+ * or refused one by one. */
+static void outq_send(struct worker *w, struct port *out, struct outq *q, struct pkt **burst)
 {
-	struct outq *q = out->outq;
 	bool up = atomic_load_explicit(&out->running, memory_order_relaxed) && !conf_of(out)->admin_down;
 	unsigned run = 0;
 
+	counter_add(&port_counters_here(out)->offered, q->n);
+	counter_add(&w->copies, q->n);
 	for (unsigned i = 0; i < q->n; i++) {
 		enum fit fit = up ? fits(out, q->v[i].pkt) : FIT_TOO_LONG;
 
-		if (fit == FIT_AS_IS)
+		if (likely(fit == FIT_AS_IS))
 			continue;
 		if (i > run)
 			send_run(w, out, q->v + run, i - run, burst);
@@ -289,6 +375,55 @@ static void outq_flush(struct worker *w, struct port *out, struct pkt **burst)
 	}
 	if (q->n > run)
 		send_run(w, out, q->v + run, q->n - run, burst);
+}
+
+/* ---- other workers ---- */
+
+/* A packet that may go to another thread: this one when nobody else has it, else a copy. */
+static struct pkt *give_away(struct worker *w, struct pkt_out *o, struct pkt **burst)
+{
+	if (o->pkt->flags & PKT_SHARED)
+		return pkt_copy(w->pool, o->pkt);
+	if (!pkt_own(w->pool, o->pkt))
+		return NULL;
+	burst[o->slot] = NULL;
+	return o->pkt;
+}
+
+/* Hands entries to the worker whose port it is; they are offered there.  What cannot be
+ * handed over was offered here and is lost. */
+static void outq_hand_over(struct worker *w, struct port *out, struct outq *q, struct pkt **burst)
+{
+	struct ring *r = &out->worker->in[w->idx];
+
+	for (unsigned i = 0; i < q->n; i++) {
+		struct pkt_out *o = &q->v[i];
+		struct pkt *k = give_away(w, o, burst);
+
+		if (k) {
+			k->ctx = out;
+			k->tag = o->tag;
+			if (ring_put(r, k))
+				continue;
+		}
+		counter_add(&port_counters_here(out)->offered, 1);
+		counter_add(&w->copies, 1);
+		o->drop = k ? DROP_QUEUE_INTERNAL : DROP_TX_NO_BUFFER;
+		count_tx(w, out, o, k ? k : o->pkt, o->pkt->len, 1);
+		if (k)
+			pkt_free(w->pool, k);
+	}
+	ring_kick(r);
+}
+
+static void outq_flush(struct worker *w, struct port *out, struct pkt **burst)
+{
+	struct outq *q = &out->outq[w->idx];
+
+	if (likely(out->worker == w || out->ops->tx_any))
+		outq_send(w, out, q, burst);
+	else
+		outq_hand_over(w, out, q, burst);
 	q->n = 0;
 }
 
@@ -296,33 +431,59 @@ static void flush_all(struct worker *w, struct pkt **burst)
 {
 	while (w->touched) {
 		struct port *out = w->touched;
-		w->touched = out->outq->next;
+		w->touched = out->outq[w->idx].next;
 		outq_flush(w, out, burst);
 	}
+}
+
+static void drain_foreign(struct worker *w, struct ring *r)
+{
+	struct pkt *v[PKT_BURST];
+	unsigned n;
+
+	do {
+		for (n = 0; n < PKT_BURST && (v[n] = ring_get(r)); n++)
+			outq_put(w, v[n]->ctx, v[n], (uint8_t)n, v[n]->tag);
+		flush_all(w, v);
+		pkt_free_bulk(w->pool, v, n);
+	} while (n == PKT_BURST);
+}
+
+void pipeline_foreign(struct worker *w)
+{
+	for (unsigned i = 0; w->in && i < w->sw->n_workers; i++) {
+		if (!ring_empty(&w->in[i]))
+			drain_foreign(w, &w->in[i]);
+	}
+	pipeline_pending(w);
 }
 
 /* ---- the burst ---- */
 
 static void process(struct worker *w, struct pkt **v, unsigned n)
 {
+	struct burst b = {.w = w, .in_idx = PORT_NONE,
+			  .captured = atomic_load_explicit(&w->sw->captures, memory_order_relaxed)};
+
 	for (unsigned i = 0; i < n; i++) {
 		struct pkt *k = v[i];
-		struct port *in = sw_port(w->sw, k->in_port);
 
-		if (unlikely(!in)) /* a port deleted after it injected: counted as gone by main */
-			continue;
-		const struct port_conf *conf = conf_of(in);
-		enum drop_reason why = ingress(w, in, conf, k);
-		count_rx(in, k);
+		if (unlikely(k->in_port != b.in_idx || !b.in) && !burst_from(&b, k->in_port))
+			continue; /* a port deleted after it injected: counted as gone by main */
+		enum drop_reason why = ingress(&b, k);
+		b.packets++;
+		b.bytes += k->len + (k->tag.tpid ? TAG_BYTES : 0);
+		b.segments += pkt_segments(k);
 		if (likely(!why))
-			why = forward(w, in, conf, k, (uint8_t)i);
+			why = forward(&b, k, (uint8_t)i);
 		if (unlikely(why))
-			counter_add(&in->c.rx_drop[why], 1);
-		tap_capture(w, k, in, false, why, k->tag);
+			counter_add(&port_counters_here(b.in)->rx_drop[why], 1);
+		if (unlikely(b.captured))
+			tap_capture(w, k, b.in, false, why, k->tag);
 	}
+	count_burst(&b);
 	flush_all(w, v);
-	for (unsigned i = 0; i < n; i++)
-		pkt_free(w->pool, v[i]);
+	pkt_free_bulk(w->pool, v, n);
 }
 
 void pipeline_pending(struct worker *w)

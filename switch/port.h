@@ -21,6 +21,16 @@
  * counters, generation and limits, and is never started itself: it runs while its
  * parent does.
  *
+ * Queues.  A port receives through one queue or, when its caps say so, through several
+ * (a guest with multi-queue), each polled by a worker of its own: port_start() starts
+ * queue 0 with its fd; a port that starts with fd -1 may start its queues one by one with
+ * port_queue_start().  A queue is either told of by its fd being readable, or, when the
+ * port has the arm op, polled while packets flow and watched, edge-triggered, only after
+ * arm() has found nothing waiting.
+ *
+ * With several workers each port and each queue belongs to one; frames for a port of
+ * another worker go there by a ring, unless tx_any says that the port sorts it out.
+ *
  * A port that does not drain is dropped to (TX_FULL) and never waited for. */
 #ifndef SWITCH_PORT_H
 #define SWITCH_PORT_H
@@ -48,7 +58,10 @@ struct pkt_out {
 struct port_caps {
 	unsigned offloads; /* enum pkt_offload the port takes on tx; fixed while started */
 	uint32_t mtu;      /* largest L3 payload on tx; 0 = 65535 */
+	uint16_t queues;   /* for rx, at most PORT_QUEUES_MAX; 0 = 1; as given to sw_port_add() */
 };
+
+#define PORT_QUEUES_MAX 64u
 
 /* Receives one "key: value" of describe. */
 typedef void port_describe_fn(void *arg, const char *key, const char *value);
@@ -58,6 +71,11 @@ struct port_ops {
 
 	/* Frames come from and go to members only; the port itself is never sent to. */
 	bool members;
+	/* tx_burst may be called by several workers at once. */
+	bool tx_any;
+	/* The port belongs to worker 0 (gateways and uplinks: they share the NAT's tables);
+	 * others are spread over the workers. */
+	bool on_first_worker;
 
 	/* Worker; does not block; may not be NULL unless the port never starts with an fd.
 	 * Takes up to `max` (<= PKT_BURST) frames from the pool and returns how many; fewer
@@ -65,8 +83,20 @@ struct port_ops {
 	 * too, with pkt->drop set, so that they are counted; where not even a packet could
 	 * be had, port_rx_lost().  It stops early after PORT_RX_BYTES so that what it read
 	 * is still in the cache when it is sent.  It fills head, len, head_len, tail, vnet,
-	 * and tag when the kernel delivered the tag beside the frame. */
-	unsigned (*rx_burst)(struct port *p, struct worker *w, struct pkt **out, unsigned max);
+	 * and tag when the kernel delivered the tag beside the frame.  A tail may be memory
+	 * that the port takes back in rx_done: PKT_BORROWED is set then.  `queue` is 0 unless
+	 * caps.queues says there are more. */
+	unsigned (*rx_burst)(struct port *p, unsigned queue, struct worker *w, struct pkt **out,
+			     unsigned max);
+	/* Worker; optional: everything the last rx_burst of this queue returned (and it was not 0) has
+	 * been sent or copied. */
+	void (*rx_done)(struct port *p, unsigned queue, struct worker *w);
+
+	/* Worker; optional, both or none.  disarm: the queue is polled from now on, its fd need
+	 * not be written.  arm: ask for the fd to be written when something comes, then look
+	 * again: true when something waits already, and the queue stays polled. */
+	bool (*arm)(struct port *p, unsigned queue, struct worker *w);
+	void (*disarm)(struct port *p, unsigned queue, struct worker *w);
 
 	/* Worker; does not block, must accept any n <= PKT_BURST.  Every frame fits caps.
 	 * Sends or sets drop for each entry; does not count (the switch does).  May write to
@@ -93,7 +123,7 @@ struct port_ops {
 
 #define PORT_RX_BYTES (192u * 1024)
 
-/* Counted by the worker that owns the port; every frame in exactly one of each group. */
+/* Each worker counts for itself; every frame in exactly one of each group. */
 struct port_counters {
 	counter rx_packets, rx_bytes, rx_segments;       /* = forwarded + flooded + consumed + rx_drop[] */
 	counter forwarded, flooded, consumed;
@@ -114,7 +144,20 @@ struct port_conf {
 	bool admin_down;
 };
 
+/* A receive queue; the switch's own. */
 struct outq;
+
+struct rxq {
+	struct port *port;
+	uint16_t idx;
+	bool ready;
+	uint32_t polled; /* poll.c: 1 + its place there; 0 = none */
+	uint32_t dry;	 /* poll.c: empty rounds */
+	int fd;
+	struct worker *worker; /* while started */
+	struct rxq *next_ready;
+	_Atomic uint64_t wakes; /* how often the fd was found written */
+};
 
 struct port {
 	const struct port_ops *ops;
@@ -128,15 +171,16 @@ struct port {
 	struct port_caps caps;
 	_Atomic(const struct port_conf *) conf;
 	_Atomic bool running;
-	struct port_counters c;
+	struct port_counters *c; /* one for each worker, see port_counters_here() */
 	/* -- the switch's own -- */
-	int fd;
-	bool ready;
+	struct worker *worker; /* that the port belongs to */
+	struct outq *outq;     /* one for each worker */
+	uint16_t n_rxq;
+	struct rxq *rxq;
 	nsec_t tick_due; /* 0: none */
-	struct outq *outq;
 	_Atomic uint64_t slow_lost; /* sw_slow_down() found the ring full */
 	_Atomic unsigned events;
-	struct port *next_event, *next_ready;
+	struct port *next_event;
 };
 
 /* ---- main thread ---- */
@@ -151,7 +195,11 @@ void sw_port_del(struct port *p); /* and its members; accepts NULL */
 /* fd: polled for reading by the worker; -1 for ports that only transmit or are fed by
  * worker_inject(). */
 int port_start(struct port *p, int fd);
-void port_stop(struct port *p); /* fine when not running */
+void port_stop(struct port *p); /* its queues too; fine when not running */
+/* A queue of a running port: polled from now on, or no longer when it returns.  Every queue
+ * is looked at once after its start.  The fd stays the caller's. */
+int port_queue_start(struct port *p, unsigned queue, int fd); /* -EALREADY */
+void port_queue_stop(struct port *p, unsigned queue);         /* fine when not started */
 int port_set_conf(struct port *p, const struct port_conf *conf); /* and all under it */
 void port_set_caps(struct port *p, struct port_caps caps);       /* only while stopped */
 struct port *sw_port_find(struct sw *sw, const char *name);      /* NULL when there is none */

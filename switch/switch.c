@@ -62,16 +62,34 @@ static int sw_init_memory(struct sw *sw)
 	return fdb_init(&sw->fdb, sw->fdb_mem, sw->cfg.max_macs, SW_PORTS_MAX, SW_DOMAINS_MAX, secret);
 }
 
+static int sw_init_workers(struct sw *sw)
+{
+	int r = 0;
+
+	sw->worker = calloc(sw->cfg.workers, sizeof(*sw->worker));
+	if (!sw->worker)
+		return -ENOMEM;
+	sw->n_workers = sw->cfg.workers;
+	for (unsigned i = 0; !r && i < sw->n_workers; i++)
+		r = worker_init(&sw->worker[i], sw, i);
+	return r;
+}
+
 static int sw_init_loop(struct sw *sw)
 {
 	sw->event_efd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (sw->event_efd < 0)
 		return -errno;
 	sw->event_fd = loop_fd_new(sw->loop, sw->event_efd, LOOP_READ, on_event, sw);
-	sw->up_fd = loop_fd_new(sw->loop, sw->worker.up.efd, LOOP_READ, on_up, &sw->worker);
-	if (!sw->event_fd || !sw->up_fd)
+	if (!sw->event_fd)
 		return -ENOMEM;
-	worker_drain_up(&sw->worker); /* announces that main sleeps */
+	for (unsigned i = 0; i < sw->n_workers; i++) {
+		struct worker *w = &sw->worker[i];
+		sw->up_fd[i] = loop_fd_new(sw->loop, w->up.efd, LOOP_READ, on_up, w);
+		if (!sw->up_fd[i])
+			return -ENOMEM;
+		worker_drain_up(w); /* announces that main sleeps */
+	}
 	return 0;
 }
 
@@ -84,17 +102,19 @@ struct sw *sw_new(struct loop *loop, const struct sw_config *cfg)
 		return NULL;
 	sw->loop = loop;
 	sw->cfg = *cfg;
+	sw->cfg.workers = !cfg->workers ? 1 : cfg->workers < WORKERS_MAX ? cfg->workers : WORKERS_MAX;
 	sw->cfg.max_macs = cfg->max_macs ? cfg->max_macs : DEFAULT_MACS;
 	sw->cfg.small_slots = cfg->small_slots ? cfg->small_slots : DEFAULT_SMALL_SLOTS;
 	sw->cfg.big_slots = cfg->big_slots ? cfg->big_slots : DEFAULT_BIG_SLOTS;
 	sw->cfg.mac_age = cfg->mac_age ? cfg->mac_age : DEFAULT_AGE;
 	sw->event_efd = -1;
 	pthread_mutex_init(&sw->registry, NULL);
+	pthread_mutex_init(&sw->fdb_lock, NULL);
 	for (unsigned v = 0; v < ARRAY_SIZE(sw->vid_domain); v++)
 		atomic_init(&sw->vid_domain[v], DOMAIN_NONE);
 	r = sw_init_memory(sw);
 	if (!r)
-		r = worker_init(&sw->worker, sw);
+		r = sw_init_workers(sw);
 	if (!r)
 		r = sw_init_loop(sw);
 	if (r) {
@@ -107,12 +127,22 @@ struct sw *sw_new(struct loop *loop, const struct sw_config *cfg)
 
 int sw_start(struct sw *sw)
 {
-	return worker_run(&sw->worker);
+	int r = 0;
+
+	for (unsigned i = 0; !r && i < sw->n_workers; i++)
+		r = worker_run(&sw->worker[i]);
+	return r;
 }
 
 void sw_stop(struct sw *sw)
 {
-	worker_join(&sw->worker);
+	for (unsigned i = sw->n_workers; i-- > 0;) /* worker 0 last: it serves what others sent */
+		worker_join(&sw->worker[i]);
+}
+
+unsigned sw_workers(const struct sw *sw)
+{
+	return sw->n_workers;
 }
 
 void sw_free(struct sw *sw)
@@ -128,8 +158,11 @@ void sw_free(struct sw *sw)
 	for (unsigned d = 0; d < SW_DOMAINS_MAX; d++)
 		sw_domain_del(sw, (domain_idx)d);
 	loop_fd_free(sw->event_fd);
-	loop_fd_free(sw->up_fd);
-	worker_fini(&sw->worker);
+	for (unsigned i = 0; i < sw->n_workers; i++) {
+		loop_fd_free(sw->up_fd[i]);
+		worker_fini(&sw->worker[i]);
+	}
+	free(sw->worker);
 	pkt_pool_free(sw->main_pool);
 	if (sw->arena)
 		arena_free(sw->arena);
@@ -139,18 +172,8 @@ void sw_free(struct sw *sw)
 	if (sw->event_efd >= 0)
 		close(sw->event_efd);
 	pthread_mutex_destroy(&sw->registry);
+	pthread_mutex_destroy(&sw->fdb_lock);
 	free(sw);
-}
-
-static void nothing(struct worker *w, void *arg)
-{
-	(void)w;
-	(void)arg;
-}
-
-void sw_synchronize(struct sw *sw)
-{
-	worker_call(sw, NULL, nothing, NULL);
 }
 
 void sw_on_link(struct sw *sw, void (*fn)(void *arg, struct port *p, bool up), void *arg)
@@ -263,7 +286,9 @@ int sw_domain_add(struct sw *sw, vlan_id vid, const char *network, domain_idx *r
 
 static void flush_domain(struct worker *w, void *arg)
 {
+	fdb_write_begin(w->sw);
 	fdb_flush_domain(&w->sw->fdb, *(domain_idx *)arg);
+	fdb_write_end(w->sw);
 }
 
 void sw_domain_del(struct sw *sw, domain_idx i)
@@ -275,6 +300,7 @@ void sw_domain_del(struct sw *sw, domain_idx i)
 	if (d->vid)
 		atomic_store_explicit(&sw->vid_domain[d->vid], DOMAIN_NONE, memory_order_release);
 	atomic_store_explicit(&sw->domain[i], NULL, memory_order_release);
+	sw_synchronize(sw);
 	worker_call(sw, NULL, flush_domain, &i);
 	free(atomic_load_explicit(&d->flood, memory_order_acquire));
 	free(d);
@@ -309,29 +335,52 @@ const char *sw_domain_network(struct sw *sw, domain_idx i)
 
 /* ---- ports ---- */
 
-static struct port *port_new(struct sw *sw, const struct port_ops *ops, void *priv)
+static void port_destroy(struct port *p)
+{
+	free(p->outq);
+	free(p->c);
+	free(p->rxq);
+	free(p);
+}
+
+static void *lines_alloc(size_t n, size_t size) /* workers do not share cache lines */
+{
+	size_t bytes = (n * size + 63) & ~(size_t)63;
+	void *mem = aligned_alloc(64, bytes);
+
+	return mem ? memset(mem, 0, bytes) : NULL;
+}
+
+static struct port *port_new(struct sw *sw, const struct port_ops *ops, void *priv, struct port_caps caps)
 {
 	struct port *p = calloc(1, sizeof(*p));
 
 	if (!p)
 		return NULL;
-	p->outq = calloc(1, sizeof(*p->outq));
-	if (!p->outq) {
-		free(p);
-		return NULL;
-	}
 	p->ops = ops;
 	p->priv = priv;
+	p->caps = caps;
 	p->sw = sw;
-	p->fd = -1;
 	p->idx = PORT_NONE;
+	p->n_rxq = caps.queues ? caps.queues : 1;
+	p->outq = lines_alloc(sw->n_workers, sizeof(*p->outq));
+	p->c = lines_alloc(sw->n_workers, sizeof(*p->c));
+	p->rxq = calloc(p->n_rxq, sizeof(*p->rxq));
+	if (!p->outq || !p->c || !p->rxq) {
+		port_destroy(p);
+		return NULL;
+	}
+	for (uint16_t i = 0; i < p->n_rxq; i++)
+		p->rxq[i] = (struct rxq){.port = p, .idx = i, .fd = -1};
 	return p;
 }
 
-static void port_destroy(struct port *p)
+/* Who runs the port: spread over the workers, but for those that must be together. */
+static struct worker *worker_for(struct sw *sw, const struct port *p)
 {
-	free(p->outq);
-	free(p);
+	if (p->parent && p->parent->ops == p->ops && p->parent->priv == p->priv)
+		return p->parent->worker;
+	return &sw->worker[p->ops->on_first_worker ? 0 : sw->next_worker++ % sw->n_workers];
 }
 
 static struct port *find_locked(struct sw *sw, const char *name)
@@ -379,14 +428,16 @@ int sw_port_add(struct sw *sw, const char *name, const struct port_ops *ops, voi
 
 	if (strlen(name) >= PORT_NAME_MAX)
 		return -ENAMETOOLONG;
-	p = port_new(sw, ops, priv);
+	if (caps.queues > PORT_QUEUES_MAX)
+		return -EINVAL;
+	p = port_new(sw, ops, priv, caps);
 	if (!p)
 		return -ENOMEM;
 	atomic_init(&p->conf, conf_copy(conf));
 	snprintf(p->name, sizeof(p->name), "%s", name);
-	p->caps = caps;
 	p->hidden = hidden;
 	p->parent = parent;
+	p->worker = worker_for(sw, p);
 	pthread_mutex_lock(&sw->registry);
 	if (!atomic_load_explicit(&p->conf, memory_order_relaxed))
 		r = -ENOMEM;
@@ -409,18 +460,26 @@ static bool shares_conf(const struct port *p)
 	return p->parent && p->priv == p->parent->priv && p->ops == p->parent->ops && p->peer;
 }
 
+static void sum_counters(const struct port *p, struct sw_port_counters *o);
+
 static void count_gone(struct sw *sw, const struct port *p)
 {
-	sw->gone.gone_offered += counter_read(&p->c.offered);
+	struct sw_port_counters c;
+
+	sum_counters(p, &c);
+	sw->gone.gone_offered += c.offered;
+	sw->gone.mac_moves += c.mac_moves;
 	for (unsigned i = 0; i < DROP_COUNT; i++) {
-		sw->gone.gone_rx_drop[i] += counter_read(&p->c.rx_drop[i]);
-		sw->gone.gone_tx_drop[i] += counter_read(&p->c.tx_drop[i]);
+		sw->gone.gone_rx_drop[i] += c.rx_drop[i];
+		sw->gone.gone_tx_drop[i] += c.tx_drop[i];
 	}
 }
 
 static void flush_port(struct worker *w, void *arg)
 {
+	fdb_write_begin(w->sw);
 	fdb_flush_port(&w->sw->fdb, ((struct port *)arg)->idx);
+	fdb_write_end(w->sw);
 }
 
 static void forget_events(struct sw *sw, struct port *p);
@@ -443,8 +502,9 @@ void sw_port_del(struct port *p)
 	pthread_mutex_lock(&sw->registry);
 	atomic_store_explicit(&sw->port[p->idx], NULL, memory_order_release);
 	pthread_mutex_unlock(&sw->registry);
-	rebuild_floods(sw, NULL); /* and waits for the worker */
-	worker_call(sw, p, flush_port, p);
+	rebuild_floods(sw, NULL); /* and waits for the workers: none finds the port any more */
+	sw_synchronize(sw);	  /* what they had sent to its worker has been there */
+	worker_call(sw, NULL, flush_port, p);
 	sw_slow_drain(sw); /* what it handed up is delivered while its object still lives */
 	forget_events(sw, p);
 	if (p->ops->close)
@@ -453,11 +513,6 @@ void sw_port_del(struct port *p)
 	if (!shared)
 		free((void *)(uintptr_t)atomic_load_explicit(&p->conf, memory_order_relaxed));
 	port_destroy(p);
-}
-
-static void start_on_worker(struct worker *w, void *arg)
-{
-	worker_port_start(w, arg);
 }
 
 static void each_member(struct sw *sw, struct port *parent,
@@ -477,23 +532,66 @@ static void member_running(struct port *m, void *arg)
 	atomic_store_explicit(&m->running, *(bool *)arg, memory_order_release);
 }
 
+/* ---- queues ---- */
+
+static void start_queue(struct worker *w, void *arg)
+{
+	worker_queue_start(w, arg);
+}
+
+static void stop_queue(struct worker *w, void *arg)
+{
+	worker_queue_stop(w, arg);
+}
+
+int port_queue_start(struct port *p, unsigned queue, int fd)
+{
+	struct rxq *q = &p->rxq[queue];
+
+	if (q->worker)
+		return -EALREADY;
+	q->fd = fd;
+	q->worker = &p->sw->worker[(p->worker->idx + queue) % p->sw->n_workers];
+	worker_call_on(q->worker, start_queue, q);
+	return 0;
+}
+
+void port_queue_stop(struct port *p, unsigned queue)
+{
+	struct rxq *q = &p->rxq[queue];
+
+	if (!q->worker)
+		return;
+	worker_call_on(q->worker, stop_queue, q);
+	q->worker = NULL;
+}
+
+static void begin_ticks(struct worker *w, void *arg)
+{
+	port_tick_at(arg, w, w->now);
+}
+
 int port_start(struct port *p, int fd)
 {
 	bool yes = true;
 
 	if (atomic_load_explicit(&p->running, memory_order_acquire))
 		return -EALREADY;
-	p->fd = fd;
-	worker_call(p->sw, p, start_on_worker, p);
+	atomic_store_explicit(&p->running, true, memory_order_release);
+	if (fd >= 0)
+		port_queue_start(p, 0, fd);
+	if (p->ops->tick)
+		worker_call(p->sw, p, begin_ticks, p);
 	each_member(p->sw, p, member_running, &yes);
 	if (p->sw->on_link)
 		p->sw->on_link(p->sw->on_link_arg, p, true);
 	return 0;
 }
 
-static void stop_on_worker(struct worker *w, void *arg)
+static void end_ticks(struct worker *w, void *arg)
 {
-	worker_port_stop(w, arg);
+	(void)w;
+	((struct port *)arg)->tick_due = 0;
 }
 
 void port_stop(struct port *p)
@@ -503,7 +601,11 @@ void port_stop(struct port *p)
 	if (!atomic_load_explicit(&p->running, memory_order_acquire))
 		return;
 	each_member(p->sw, p, member_running, &no);
-	worker_call(p->sw, p, stop_on_worker, p);
+	atomic_store_explicit(&p->running, false, memory_order_release);
+	for (unsigned i = 0; i < p->n_rxq; i++)
+		port_queue_stop(p, i);
+	worker_call(p->sw, p, end_ticks, p);
+	sw_synchronize(p->sw); /* no worker is sending to it */
 	if (p->sw->on_link)
 		p->sw->on_link(p->sw->on_link_arg, p, false);
 }
@@ -625,14 +727,14 @@ int port_member_new(struct port *parent, const char *peername, void *peer, unsig
 		    struct port **ret_port)
 {
 	struct sw *sw = parent->sw;
-	struct port *m = port_new(sw, parent->ops, parent->priv);
+	struct port *m = port_new(sw, parent->ops, parent->priv, parent->caps);
 	int r;
 
 	if (!m)
 		return -ENOMEM;
 	m->peer = peer;
 	m->parent = parent;
-	m->caps = parent->caps;
+	m->worker = parent->worker;
 	atomic_init(&m->conf, atomic_load_explicit(&parent->conf, memory_order_acquire));
 	atomic_init(&m->running, true);
 	pthread_mutex_lock(&sw->registry);
@@ -657,17 +759,21 @@ void port_member_end(struct port *member)
 
 void port_rx_lost(struct port *p, enum drop_reason why, unsigned n, size_t bytes)
 {
-	counter_add(&p->c.rx_packets, n);
-	counter_add(&p->c.rx_bytes, bytes);
-	counter_add(&p->c.rx_segments, n);
-	counter_add(&p->c.rx_drop[why], n);
+	struct port_counters *c = port_counters_here(p);
+
+	counter_add(&c->rx_packets, n);
+	counter_add(&c->rx_bytes, bytes);
+	counter_add(&c->rx_segments, n);
+	counter_add(&c->rx_drop[why], n);
 }
 
 void port_tx_undo(struct port *p, enum drop_reason why, size_t bytes)
 {
-	counter_add(&p->c.tx_packets, (uint64_t)-1);
-	counter_add(&p->c.tx_bytes, -(uint64_t)bytes);
-	counter_add(&p->c.tx_drop[why], 1);
+	struct port_counters *c = port_counters_here(p);
+
+	counter_add(&c->tx_packets, (uint64_t)-1);
+	counter_add(&c->tx_bytes, -(uint64_t)bytes);
+	counter_add(&c->tx_drop[why], 1);
 }
 
 /* ---- events, on main ---- */
@@ -733,7 +839,9 @@ struct fdb_call {
 static void call_add_static(struct worker *w, void *arg)
 {
 	struct fdb_call *c = arg;
+	fdb_write_begin(w->sw);
 	c->r = fdb_add_static(&w->sw->fdb, c->d, c->m, c->p);
+	fdb_write_end(w->sw);
 }
 
 int sw_fdb_add_static(struct sw *sw, domain_idx d, struct mac m, struct port *p)
@@ -747,7 +855,9 @@ int sw_fdb_add_static(struct sw *sw, domain_idx d, struct mac m, struct port *p)
 static void call_del(struct worker *w, void *arg)
 {
 	struct fdb_call *c = arg;
+	fdb_write_begin(w->sw);
 	c->r = fdb_del(&w->sw->fdb, c->d, c->m);
+	fdb_write_end(w->sw);
 }
 
 int sw_fdb_del(struct sw *sw, domain_idx d, struct mac m)
@@ -771,7 +881,9 @@ void sw_fdb_flush_domain(struct sw *sw, domain_idx d)
 static void call_flush(struct worker *w, void *arg)
 {
 	(void)arg;
+	fdb_write_begin(w->sw);
 	fdb_flush_learned(&w->sw->fdb);
+	fdb_write_end(w->sw);
 }
 
 void sw_fdb_flush(struct sw *sw)
@@ -826,30 +938,35 @@ struct snapshot {
 	struct sw_totals *totals;
 };
 
+/* port_counters and sw_port_counters have the same shape: 64-bit words in the same order. */
+_Static_assert(sizeof(struct port_counters) == sizeof(struct sw_port_counters), "summed as words");
+#define COUNTER_WORDS (sizeof(struct sw_port_counters) / sizeof(uint64_t))
+
+static void sum_counters(const struct port *p, struct sw_port_counters *o)
+{
+	uint64_t *sum = (uint64_t *)o;
+
+	memset(o, 0, sizeof(*o));
+	for (unsigned i = 0; i < p->sw->n_workers; i++) {
+		const counter *c = (const counter *)&p->c[i];
+		for (unsigned k = 0; k < COUNTER_WORDS; k++)
+			sum[k] += counter_read(&c[k]);
+	}
+}
+
 static void copy_counters(struct port *p, struct sw_port_counters *o)
 {
-	const struct port_counters *c = &p->c;
 	uint64_t lost = atomic_exchange_explicit(&p->slow_lost, 0, memory_order_relaxed);
 
 	if (lost)
 		port_rx_lost(p, DROP_QUEUE_INTERNAL, (unsigned)lost, 0);
-	*o = (struct sw_port_counters){
-		.rx_packets = counter_read(&c->rx_packets), .rx_bytes = counter_read(&c->rx_bytes),
-		.rx_segments = counter_read(&c->rx_segments), .forwarded = counter_read(&c->forwarded),
-		.flooded = counter_read(&c->flooded), .consumed = counter_read(&c->consumed),
-		.offered = counter_read(&c->offered), .tx_packets = counter_read(&c->tx_packets),
-		.tx_bytes = counter_read(&c->tx_bytes), .tx_segments = counter_read(&c->tx_segments),
-		.mac_moves = counter_read(&c->mac_moves),
-	};
-	for (unsigned i = 0; i < DROP_COUNT; i++) {
-		o->rx_drop[i] = counter_read(&c->rx_drop[i]);
-		o->tx_drop[i] = counter_read(&c->tx_drop[i]);
-	}
+	sum_counters(p, o);
 }
 
 static void take_snapshot(struct worker *w, void *arg)
 {
 	struct snapshot *s = arg;
+	uint64_t moves = 0;
 	unsigned high = atomic_load_explicit(&w->sw->port_high, memory_order_acquire);
 
 	for (unsigned i = 0; i < high && s->n < s->room; i++) {
@@ -858,10 +975,12 @@ static void take_snapshot(struct worker *w, void *arg)
 			continue;
 		s->port[s->n] = p;
 		copy_counters(p, &s->row[s->n++]);
+		moves += s->row[s->n - 1].mac_moves;
 	}
-	*s->totals = w->sw->gone;
-	s->totals->copies = counter_read(&w->sw->copies);
-	s->totals->mac_moves = counter_read(&w->sw->mac_moves);
+	*s->totals = w->sw->gone; /* mac_moves: of deleted ports */
+	s->totals->mac_moves += moves;
+	for (unsigned i = 0; i < w->sw->n_workers; i++)
+		s->totals->copies += counter_read(&w->sw->worker[i].copies);
 	s->totals->macs = w->sw->fdb.count;
 	s->totals->mac_evictions = w->sw->fdb.evictions;
 }
@@ -876,7 +995,7 @@ void sw_counters(struct sw *sw, struct sw_totals *ret_totals,
 	s.row = calloc(s.room, sizeof(*s.row));
 	s.port = calloc(s.room, sizeof(*s.port));
 	if (s.row && s.port)
-		worker_call(sw, NULL, take_snapshot, &s);
+		worker_call_alone(sw, take_snapshot, &s);
 	else
 		*ret_totals = (struct sw_totals){0};
 	for (unsigned i = 0; i < s.n; i++)

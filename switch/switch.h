@@ -19,6 +19,7 @@
 #define SW_DOMAINS_MAX 8192
 
 struct sw_config {
+	unsigned workers;     /* forwarding threads, at most 16; 0 = 1 */
 	uint32_t max_macs;    /* FDB capacity; 0 = 131072 */
 	unsigned small_slots; /* packet memory; 0 = 4096 */
 	unsigned big_slots;   /* 0 = 192 */
@@ -27,8 +28,8 @@ struct sw_config {
 };
 
 struct sw *sw_new(struct loop *loop, const struct sw_config *cfg); /* NULL with errno */
-int sw_start(struct sw *sw); /* starts the worker thread; 0 or -errno */
-void sw_stop(struct sw *sw); /* joins it */
+int sw_start(struct sw *sw); /* starts the worker threads; 0 or -errno */
+void sw_stop(struct sw *sw); /* joins them */
 void sw_free(struct sw *sw); /* deletes what ports are left; accepts NULL */
 /* Calls fn on main whenever a port has started or stopped; one listener. */
 void sw_on_link(struct sw *sw, void (*fn)(void *arg, struct port *p, bool up), void *arg);
@@ -45,7 +46,7 @@ domain_idx sw_domain_of_vid(struct sw *sw, vlan_id vid); /* DOMAIN_NONE */
 vlan_id sw_domain_vid(struct sw *sw, domain_idx d);
 const char *sw_domain_network(struct sw *sw, domain_idx d); /* "" when it has none */
 
-/* The FDB, by way of its worker. */
+/* The FDB, by way of worker 0. */
 int sw_fdb_add_static(struct sw *sw, domain_idx d, struct mac m, struct port *p);
 int sw_fdb_del(struct sw *sw, domain_idx d, struct mac m); /* -ENOENT */
 void sw_fdb_flush_port(struct sw *sw, struct port *p);

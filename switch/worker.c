@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "net/clock.h"
@@ -24,94 +25,106 @@
 #define AGE_SLICES 16u    /* the FDB is aged in so many steps ... */
 #define AGE_EVERY (5 * NSEC_PER_SEC) /* ... this far apart, as long as it has entries */
 
-/* ---- ready ports ---- */
+_Thread_local unsigned worker_self;
 
-static void ready_add(struct worker *w, struct port *p)
+/* ---- queues ---- */
+
+void worker_ready(struct worker *w, struct rxq *q)
 {
-	if (p->ready)
+	if (q->ready)
 		return;
-	p->ready = true;
-	p->next_ready = NULL;
-	*w->ready_end = p;
-	w->ready_end = &p->next_ready;
+	q->ready = true;
+	q->next_ready = NULL;
+	*w->ready_end = q;
+	w->ready_end = &q->next_ready;
 }
 
-static struct port *ready_pop(struct worker *w)
+static struct rxq *ready_pop(struct worker *w)
 {
-	struct port *p = w->ready;
+	struct rxq *q = w->ready;
 
-	if (p) {
-		w->ready = p->next_ready;
+	if (q) {
+		w->ready = q->next_ready;
 		if (!w->ready)
 			w->ready_end = &w->ready;
-		p->ready = false;
+		q->ready = false;
 	}
-	return p;
+	return q;
 }
 
-static void ready_del(struct worker *w, struct port *p)
+static void ready_del(struct worker *w, struct rxq *q)
 {
-	struct port **at = &w->ready;
+	struct rxq **at = &w->ready;
 
-	while (*at && *at != p)
+	while (*at && *at != q)
 		at = &(*at)->next_ready;
 	if (*at) {
-		*at = p->next_ready;
-		if (w->ready_end == &p->next_ready)
+		*at = q->next_ready;
+		if (w->ready_end == &q->next_ready)
 			w->ready_end = at;
 	}
-	p->ready = false;
+	q->ready = false;
 }
 
-void worker_port_start(struct worker *w, struct port *p)
+/* Something is, or may be, there. */
+static void wake_queue(struct worker *w, struct rxq *q)
 {
-	if (p->fd >= 0) {
-		struct epoll_event ev = {.events = EPOLLIN, .data.ptr = p};
-		if (epoll_ctl(w->epfd, EPOLL_CTL_ADD, p->fd, &ev) == 0)
-			ready_add(w, p);
-	}
-	atomic_store_explicit(&p->running, true, memory_order_release);
-	if (p->ops->tick)
-		port_tick_at(p, w, w->now);
+	if (q->port->ops->arm)
+		poll_add(w, q);
+	else
+		worker_ready(w, q);
 }
 
-void worker_port_stop(struct worker *w, struct port *p)
+void worker_queue_start(struct worker *w, struct rxq *q)
 {
-	atomic_store_explicit(&p->running, false, memory_order_release);
-	if (p->fd >= 0)
-		epoll_ctl(w->epfd, EPOLL_CTL_DEL, p->fd, NULL);
-	if (p->ready)
-		ready_del(w, p);
-	p->fd = -1;
-	p->tick_due = 0;
+	/* A queue that can be polled is told of edges: its fd is never read. */
+	struct epoll_event ev = {.events = EPOLLIN | (q->port->ops->arm ? EPOLLET : 0), .data.ptr = q};
+
+	if (q->fd < 0 || epoll_ctl(w->epfd, EPOLL_CTL_ADD, q->fd, &ev) == 0)
+		wake_queue(w, q);
 }
 
-/* One burst of one port; back in line unless it has run dry. */
-static void serve(struct worker *w, struct port *p)
+void worker_queue_stop(struct worker *w, struct rxq *q)
 {
+	if (q->fd >= 0)
+		epoll_ctl(w->epfd, EPOLL_CTL_DEL, q->fd, NULL);
+	if (q->ready)
+		ready_del(w, q);
+	poll_del(w, q);
+	q->fd = -1;
+}
+
+unsigned worker_serve(struct worker *w, struct rxq *q)
+{
+	struct port *p = q->port;
 	struct pkt *v[PKT_BURST];
-	unsigned n = p->ops->rx_burst(p, w, v, PKT_BURST);
+	unsigned n = p->ops->rx_burst(p, q->idx, w, v, PKT_BURST);
 	size_t bytes = 0;
 
+	if (!n)
+		return 0;
 	for (unsigned i = 0; i < n; i++)
 		bytes += v[i]->len;
 	w->load_bytes += bytes;
 	w->load_frames += n;
-	if (n)
-		pipeline_burst(w, p, v, n);
-	if (n == PKT_BURST || bytes >= PORT_RX_BYTES)
-		ready_add(w, p);
+	pipeline_burst(w, p, v, n);
+	if (p->ops->rx_done)
+		p->ops->rx_done(p, q->idx, w);
+	/* back in line unless it has run dry */
+	if (!q->polled && (n == PKT_BURST || bytes >= PORT_RX_BYTES))
+		worker_ready(w, q);
+	return n;
 }
 
 static void serve_ready(struct worker *w)
 {
 	for (unsigned pass = 0; pass < PASSES_PER_WAIT && w->ready; pass++) {
-		struct port *last = container_of(w->ready_end, struct port, next_ready);
-		struct port *p;
+		struct rxq *last = container_of(w->ready_end, struct rxq, next_ready);
+		struct rxq *q;
 		do {
-			p = ready_pop(w);
-			serve(w, p);
-		} while (p != last);
+			q = ready_pop(w);
+			worker_serve(w, q);
+		} while (q != last);
 	}
 }
 
@@ -158,6 +171,7 @@ static void run_calls(struct worker *w)
 		pthread_mutex_unlock(&w->call_lock);
 		if (!c)
 			return;
+		pipeline_foreign(w); /* what was sent before the call is there before it */
 		c->fn(w, c->arg);
 		if (!c->wait) {
 			free(c);
@@ -191,30 +205,42 @@ static bool runs_here(const struct worker *w)
 	return !w->started || on_worker;
 }
 
-void worker_call(struct sw *sw, struct port *p, void (*fn)(struct worker *w, void *arg), void *arg)
+static struct worker *worker_of(struct sw *sw, struct port *p)
 {
-	struct worker *w = &sw->worker;
+	return p ? p->worker : &sw->worker[0];
+}
+
+static void await(struct worker *w, struct call *c)
+{
+	pthread_mutex_lock(&w->call_lock);
+	while (!c->done)
+		pthread_cond_wait(&w->call_done, &w->call_lock);
+	pthread_mutex_unlock(&w->call_lock);
+}
+
+void worker_call_on(struct worker *w, void (*fn)(struct worker *w, void *arg), void *arg)
+{
 	struct call c = {.fn = fn, .arg = arg, .wait = true};
 
-	(void)p; /* one worker owns all ports yet */
 	if (runs_here(w)) {
 		fn(w, arg);
 		pipeline_pending(w);
 		return;
 	}
 	enqueue(w, &c);
-	pthread_mutex_lock(&w->call_lock);
-	while (!c.done)
-		pthread_cond_wait(&w->call_done, &w->call_lock);
-	pthread_mutex_unlock(&w->call_lock);
+	await(w, &c);
+}
+
+void worker_call(struct sw *sw, struct port *p, void (*fn)(struct worker *w, void *arg), void *arg)
+{
+	worker_call_on(worker_of(sw, p), fn, arg);
 }
 
 int worker_post(struct sw *sw, struct port *p, void (*fn)(struct worker *w, void *arg), void *arg)
 {
-	struct worker *w = &sw->worker;
+	struct worker *w = worker_of(sw, p);
 	struct call *c = calloc(1, sizeof(*c));
 
-	(void)p;
 	if (!c)
 		return -ENOMEM;
 	c->fn = fn;
@@ -227,6 +253,70 @@ int worker_post(struct sw *sw, struct port *p, void (*fn)(struct worker *w, void
 	pipeline_pending(w);
 	free(c);
 	return 0;
+}
+
+static void nothing(struct worker *w, void *arg)
+{
+	(void)w;
+	(void)arg;
+}
+
+void sw_synchronize(struct sw *sw)
+{
+	struct call c[WORKERS_MAX];
+
+	if (runs_here(&sw->worker[0]))
+		return;
+	for (unsigned i = 0; i < sw->n_workers; i++) {
+		c[i] = (struct call){.fn = nothing, .wait = true};
+		enqueue(&sw->worker[i], &c[i]);
+	}
+	for (unsigned i = 0; i < sw->n_workers; i++)
+		await(&sw->worker[i], &c[i]);
+}
+
+/* Where the others stand while one call runs alone. */
+struct halt {
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	unsigned halted;
+	bool over;
+};
+
+static void stand_still(struct worker *w, void *arg)
+{
+	struct halt *h = arg;
+
+	(void)w;
+	pthread_mutex_lock(&h->lock);
+	h->halted++;
+	pthread_cond_broadcast(&h->changed);
+	while (!h->over)
+		pthread_cond_wait(&h->changed, &h->lock);
+	pthread_mutex_unlock(&h->lock);
+}
+
+void worker_call_alone(struct sw *sw, void (*fn)(struct worker *w, void *arg), void *arg)
+{
+	struct halt h = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+	struct call c[WORKERS_MAX];
+	bool threads = sw->worker[0].started;
+
+	for (unsigned i = 1; threads && i < sw->n_workers; i++) {
+		c[i] = (struct call){.fn = stand_still, .arg = &h, .wait = true};
+		enqueue(&sw->worker[i], &c[i]);
+	}
+	pthread_mutex_lock(&h.lock);
+	while (threads && h.halted < sw->n_workers - 1)
+		pthread_cond_wait(&h.changed, &h.lock);
+	pthread_mutex_unlock(&h.lock);
+	worker_call(sw, NULL, fn, arg);
+	pthread_mutex_lock(&h.lock);
+	h.over = true;
+	pthread_cond_broadcast(&h.changed);
+	pthread_mutex_unlock(&h.lock);
+	for (unsigned i = 1; threads && i < sw->n_workers; i++)
+		await(&sw->worker[i], &c[i]);
 }
 
 /* ---- rings ---- */
@@ -247,7 +337,7 @@ void worker_inject(struct worker *w, struct port *in, domain_idx dom, struct pkt
 bool worker_slow_up(struct worker *w, struct slow_sink *sink, struct pkt *k)
 {
 	k->ctx = sink;
-	if (!ring_put(&w->up, k))
+	if (!pkt_own(w->pool, k) || !ring_put(&w->up, k))
 		return false;
 	ring_kick(&w->up);
 	return true;
@@ -255,7 +345,7 @@ bool worker_slow_up(struct worker *w, struct slow_sink *sink, struct pkt *k)
 
 void sw_slow_down(struct port *in, domain_idx dom, struct pkt *k)
 {
-	struct worker *w = &in->sw->worker;
+	struct worker *w = in->worker;
 
 	k->in_port = in->idx;
 	k->domain = dom;
@@ -308,7 +398,8 @@ void sw_slow_drain(struct sw *sw)
 {
 	sw_synchronize(sw);
 	sw_drain_events(sw);
-	worker_drain_up(&sw->worker);
+	for (unsigned i = 0; i < sw->n_workers; i++)
+		worker_drain_up(&sw->worker[i]);
 }
 
 /* ---- time ---- */
@@ -330,7 +421,7 @@ static void run_ticks(struct worker *w)
 	w->next_tick = 0;
 	for (unsigned i = 0; i < high; i++) {
 		struct port *p = sw_port(w->sw, (port_idx)i);
-		if (!p || !p->tick_due)
+		if (!p || p->worker != w || !p->tick_due)
 			continue;
 		nsec_t due = p->tick_due;
 		if (due <= w->now) {
@@ -347,6 +438,8 @@ static void run_ageing(struct worker *w)
 {
 	struct fdb *f = &w->sw->fdb;
 
+	if (w->idx)
+		return;
 	if (!f->count)
 		w->next_age = 0;
 	else if (!w->next_age)
@@ -354,23 +447,24 @@ static void run_ageing(struct worker *w)
 	if (!w->next_age || w->next_age > w->now)
 		return;
 	w->next_age = w->now + AGE_EVERY;
+	fdb_write_begin(w->sw);
 	fdb_age(f, (uint32_t)(w->now / NSEC_PER_SEC), (uint32_t)(w->sw->cfg.mac_age / NSEC_PER_SEC),
 		(f->mask + AGE_SLICES) / AGE_SLICES);
+	fdb_write_end(w->sw);
 }
 
-/* Milliseconds to sleep: to the next deadline and a coarse tick beyond, or for ever. */
-static int sleep_ms(const struct worker *w)
+#define FOREVER (~(nsec_t)0)
+
+/* How long to sleep: to the next deadline and a coarse tick beyond, or for ever. */
+static nsec_t sleep_time(const struct worker *w)
 {
 	nsec_t next = w->next_tick;
 
 	if (w->next_age && (!next || w->next_age < next))
 		next = w->next_age;
 	if (!next)
-		return -1;
-	if (next <= w->now)
-		return 0;
-	nsec_t ms = (next - w->now) / NSEC_PER_MSEC + 4;
-	return ms > 3600000 ? 3600000 : (int)ms;
+		return FOREVER;
+	return next <= w->now ? 0 : next - w->now + 4 * NSEC_PER_MSEC;
 }
 
 /* ---- the thread ---- */
@@ -392,32 +486,73 @@ int port_watch_write(struct port *p, struct worker *w, int fd)
 static void on_ready(struct worker *w, uint64_t tag)
 {
 	struct port *p = (struct port *)(uintptr_t)(tag & ~WRITE_WATCH);
+	struct rxq *q = (struct rxq *)(uintptr_t)tag;
 
-	if (!(tag & WRITE_WATCH)) {
-		ready_add(w, p);
+	if (tag & WRITE_WATCH) {
+		p->ops->writable(p, w);
+		pipeline_pending(w);
 		return;
 	}
-	p->ops->writable(p, w);
-	pipeline_pending(w);
+	atomic_store_explicit(&q->wakes, atomic_load_explicit(&q->wakes, memory_order_relaxed) + 1,
+			      memory_order_relaxed);
+	wake_queue(w, q);
+}
+
+/* The rings that lead here: announces sleep to all who send, or says that one has sent. */
+static bool rings_sleep(struct worker *w)
+{
+	bool quiet = ring_sleep(&w->down);
+
+	for (unsigned i = 0; w->in && i < w->sw->n_workers; i++)
+		quiet = ring_sleep(&w->in[i]) && quiet;
+	return quiet;
+}
+
+static void rings_awake(struct worker *w)
+{
+	ring_awake(&w->down);
+	for (unsigned i = 0; w->in && i < w->sw->n_workers; i++)
+		ring_awake(&w->in[i]);
+}
+
+/* How long to wait for events, having announced it when that is longer than nothing. */
+static nsec_t may_sleep(struct worker *w, bool *ret_announced)
+{
+	nsec_t most, nap;
+
+	*ret_announced = false;
+	if (w->ready || w->poll.n || atomic_load_explicit(&w->has_calls, memory_order_relaxed))
+		return 0;
+	most = sleep_time(w);
+	if (!most)
+		return 0;
+	nap = poll_nap(w);
+	*ret_announced = true;
+	if (!rings_sleep(w))
+		return 0;
+	return nap && nap < most ? nap : most;
+}
+
+static int wait_events(struct worker *w, struct epoll_event *ev, int max, nsec_t most)
+{
+	struct timespec ts = {.tv_sec = (time_t)(most / NSEC_PER_SEC),
+			      .tv_nsec = (long)(most % NSEC_PER_SEC)};
+
+	return most ? epoll_pwait2(w->epfd, ev, max, most == FOREVER ? NULL : &ts, NULL)
+		    : epoll_wait(w->epfd, ev, max, 0);
 }
 
 static void wait_for_work(struct worker *w)
 {
 	struct epoll_event ev[64];
-	bool sleeping = false;
-	int timeout = 0;
+	bool announced;
+	nsec_t most = may_sleep(w, &announced);
+	int n = wait_events(w, ev, ARRAY_SIZE(ev), most);
 
-	if (!w->ready && !atomic_load_explicit(&w->has_calls, memory_order_relaxed)) {
-		timeout = sleep_ms(w);
-		sleeping = timeout != 0 && ring_sleep(&w->down);
-		if (!sleeping)
-			timeout = 0;
-	}
-	int n = epoll_wait(w->epfd, ev, ARRAY_SIZE(ev), timeout);
 	w->now = clock_now_coarse();
 	weigh_load(w);
-	if (sleeping)
-		ring_awake(&w->down);
+	if (announced)
+		rings_awake(w);
 	for (int i = 0; i < n; i++) {
 		uint64_t junk;
 		if (ev[i].data.ptr == &tag_calls) {
@@ -427,6 +562,8 @@ static void wait_for_work(struct worker *w)
 			on_ready(w, ev[i].data.u64);
 		}
 	}
+	if (most)
+		poll_woken(w);
 }
 
 static void *worker_main(void *arg)
@@ -434,11 +571,15 @@ static void *worker_main(void *arg)
 	struct worker *w = arg;
 
 	on_worker = true;
+	worker_self = w->idx;
+	(void)prctl(PR_SET_TIMERSLACK, 1000ul); /* naps end when they should */
 	w->ordinary = sched_getscheduler(0) == SCHED_OTHER; /* else somebody chose: leave it */
 	w->now = clock_now_coarse();
 	while (!atomic_load_explicit(&w->stop, memory_order_relaxed)) {
 		wait_for_work(w);
+		poll_run(w);
 		serve_ready(w);
+		pipeline_foreign(w);
 		if (!ring_empty(&w->down))
 			drain_down(w);
 		run_ticks(w);
@@ -457,28 +598,50 @@ static int watch(struct worker *w, int fd, void *tag)
 	return epoll_ctl(w->epfd, EPOLL_CTL_ADD, fd, &ev) ? -errno : 0;
 }
 
-int worker_init(struct worker *w, struct sw *sw)
+static int init_rings(struct worker *w)
+{
+	struct sw *sw = w->sw;
+	int r = ring_init(&w->up, RING_SIZE);
+
+	if (!r)
+		r = ring_init(&w->down, RING_SIZE);
+	if (!r)
+		r = watch(w, w->down.efd, &tag_down);
+	if (r || sw->n_workers == 1)
+		return r;
+	w->in = aligned_alloc(_Alignof(struct ring), sw->n_workers * sizeof(*w->in));
+	if (!w->in)
+		return -ENOMEM;
+	memset(w->in, 0, sw->n_workers * sizeof(*w->in));
+	for (unsigned i = 0; !r && i < sw->n_workers; i++) {
+		r = ring_init(&w->in[i], RING_SIZE);
+		if (!r)
+			r = watch(w, w->in[i].efd, &tag_down);
+	}
+	return r;
+}
+
+int worker_init(struct worker *w, struct sw *sw, unsigned idx)
 {
 	int r;
 
 	w->sw = sw;
+	w->idx = idx;
 	w->ready_end = &w->ready;
 	w->calls_end = &w->calls;
 	w->now = clock_now_coarse();
+	pthread_mutex_init(&w->call_lock, NULL);
+	pthread_cond_init(&w->call_done, NULL);
 	w->epfd = epoll_create1(EPOLL_CLOEXEC);
 	w->call_efd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	w->pool = pkt_pool_new(sw->arena);
 	if (w->epfd < 0 || w->call_efd < 0 || !w->pool)
 		return -errno;
-	pthread_mutex_init(&w->call_lock, NULL);
-	pthread_cond_init(&w->call_done, NULL);
-	r = ring_init(&w->up, RING_SIZE);
+	r = poll_init(&w->poll);
 	if (!r)
-		r = ring_init(&w->down, RING_SIZE);
+		r = init_rings(w);
 	if (!r)
 		r = watch(w, w->call_efd, &tag_calls);
-	if (!r)
-		r = watch(w, w->down.efd, &tag_down);
 	return r;
 }
 
@@ -501,7 +664,9 @@ void worker_join(struct worker *w)
 {
 	if (!w->started)
 		return;
-	worker_call(w->sw, NULL, set_stop, NULL);
+	struct call c = {.fn = set_stop, .wait = true};
+	enqueue(w, &c);
+	await(w, &c);
 	pthread_join(w->thread, NULL);
 	w->started = false;
 	run_calls(w); /* posted after the stop */
@@ -522,6 +687,10 @@ void worker_fini(struct worker *w)
 {
 	drop_ring(&w->up, w->pool);
 	drop_ring(&w->down, w->pool);
+	for (unsigned i = 0; w->in && i < w->sw->n_workers; i++)
+		drop_ring(&w->in[i], w->pool);
+	free(w->in);
+	poll_fini(&w->poll);
 	pkt_pool_free(w->pool);
 	if (w->epfd > 0)
 		close(w->epfd);
@@ -532,6 +701,11 @@ void worker_fini(struct worker *w)
 struct pkt_pool *worker_pool(struct worker *w)
 {
 	return w->pool;
+}
+
+unsigned worker_index(const struct worker *w)
+{
+	return w->idx;
 }
 
 nsec_t worker_now(const struct worker *w)

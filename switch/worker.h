@@ -1,8 +1,11 @@
 /* A forwarding thread, as ports and the gateway see it.
  *
- * It sleeps in epoll over the fds of its started ports, reads bursts, runs each to
- * completion through the pipeline, and sleeps again when nothing is left.  All
- * functions of the first group are called on the worker itself, inside rx_burst,
+ * It sleeps in epoll over the fds of its queues, reads bursts, runs each to completion
+ * through the pipeline, and sleeps again when nothing is left.  Queues that can be polled
+ * are polled while packets flow (poll.c).  There are `workers` of them; what a port's
+ * functions may touch without a lock is what belongs to their worker.
+ *
+ * All functions of the first group are called on the worker itself, inside rx_burst,
  * tx_burst, tick or a posted call; those of the second on the main thread. */
 #ifndef SWITCH_WORKER_H
 #define SWITCH_WORKER_H
@@ -15,6 +18,7 @@
 
 struct pkt_pool *worker_pool(struct worker *w);
 nsec_t worker_now(const struct worker *w); /* coarse, constant within a burst */
+unsigned worker_index(const struct worker *w); /* 0 .. sw_workers() - 1 */
 
 /* Sends `k` into the pipeline as if received on `in` (an internal port), in domain
  * `dom`, after the current burst.  Takes k.  When PKT_PARSED is set in k->flags, the
@@ -34,6 +38,8 @@ struct slow_sink {
 bool worker_slow_up(struct worker *w, struct slow_sink *sink, struct pkt *k);
 
 /* ---- on the main thread ---- */
+
+unsigned sw_workers(const struct sw *sw); /* any thread: fixed at sw_new() */
 
 struct pkt_pool *sw_main_pool(struct sw *sw);
 /* Sends k into the pipeline of port `in`'s worker, like worker_inject().  Takes k.

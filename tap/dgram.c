@@ -194,7 +194,8 @@ static enum drop_reason dgram_accept(struct port *p, struct worker *w, struct pk
 	return DROP_NONE;
 }
 
-static unsigned dgram_rx_burst(struct port *p, struct worker *w, struct pkt **out, unsigned max)
+static unsigned dgram_rx_burst(struct port *p, unsigned queue, struct worker *w, struct pkt **out,
+				 unsigned max)
 {
 	struct dgram *d = dgram_of(p);
 	int err;

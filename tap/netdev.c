@@ -105,7 +105,8 @@ static enum drop_reason netdev_accept(struct port *p, struct worker *w, struct p
 	return DROP_NONE;
 }
 
-static unsigned netdev_rx_burst(struct port *p, struct worker *w, struct pkt **out, unsigned max)
+static unsigned netdev_rx_burst(struct port *p, unsigned queue, struct worker *w, struct pkt **out,
+				 unsigned max)
 {
 	struct netdev *d = p->priv;
 	int err;

@@ -90,7 +90,8 @@ static bool read_more(struct stream *s)
 	return false;
 }
 
-static unsigned stream_rx_burst(struct port *p, struct worker *w, struct pkt **out, unsigned max)
+static unsigned stream_rx_burst(struct port *p, unsigned queue, struct worker *w, struct pkt **out,
+				 unsigned max)
 {
 	struct stream *s = p->priv;
 	bool may_read = true;

@@ -222,7 +222,8 @@ static void lose_one(struct tap *t, struct port *p)
 		port_rx_lost(p, DROP_RX_NO_BUFFER, 1, (size_t)n);
 }
 
-static unsigned tap_rx_burst(struct port *p, struct worker *w, struct pkt **out, unsigned max)
+static unsigned tap_rx_burst(struct port *p, unsigned queue, struct worker *w, struct pkt **out,
+				 unsigned max)
 {
 	struct tap *t = p->priv;
 	struct pkt_pool *pool = worker_pool(w);

@@ -26,7 +26,8 @@ struct udp {
 	struct msgs_rx rx; /* the worker's */
 };
 
-static unsigned udp_rx_burst(struct port *p, struct worker *w, struct pkt **out, unsigned max)
+static unsigned udp_rx_burst(struct port *p, unsigned queue, struct worker *w, struct pkt **out,
+				 unsigned max)
 {
 	struct udp *u = p->priv;
 	int err;

@@ -8,7 +8,7 @@
 
 #include "net/headers.h"
 
-static unsigned dummy_rx(struct port *p, struct worker *w, struct pkt **out, unsigned max)
+static unsigned dummy_rx(struct port *p, unsigned queue, struct worker *w, struct pkt **out, unsigned max)
 {
 	struct dummy *d = p->priv;
 	unsigned n = 0;

@@ -284,7 +284,7 @@ static inline void nb_arp_all(struct nb *x)
 /* Moves the clock and runs what is due; over many seconds neighbours are kept fresh. */
 static inline void nb_step(struct nb *x, uint64_t ms)
 {
-	x->sw->worker.now += ms * NSEC_PER_MSEC;
+	x->sw->worker->now += ms * NSEC_PER_MSEC;
 	for (unsigned i = 0; i < 3; i++)
 		worker_call(x->sw, NULL, nb_tick_fn, x);
 	if (ms > 10000)
@@ -341,7 +341,7 @@ static inline void nb_free(struct nb *x)
 
 static inline uint64_t nb_drops(struct port *p, enum drop_reason why)
 {
-	return counter_read(&p->c.tx_drop[why]);
+	return counter_read(&p->c->tx_drop[why]);
 }
 
 #endif

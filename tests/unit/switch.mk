@@ -1,5 +1,5 @@
 # vlan/ and switch/: the tables alone; the pipeline with its dummy port.
-SWITCH_ALL := switch/switch.c switch/worker.c switch/pipeline.c switch/fdb.c switch/capture.c vlan/vlan.c \
+SWITCH_ALL := switch/switch.c switch/worker.c switch/poll.c switch/pipeline.c switch/fdb.c switch/capture.c vlan/vlan.c \
 	net/pkt.c net/parse.c net/csum.c net/gso.c net/ring.c net/clock.c net/loop.c net/table.c net/drop.c
 SWITCH_LIBS := $(call pkgs,--libs libevent_core libpcap)
 

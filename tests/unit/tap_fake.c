@@ -123,7 +123,6 @@ static void port_init(struct port *p, const char *name, const struct port_ops *o
 	p->ops = ops;
 	p->priv = priv;
 	p->sw = FAKE_SW;
-	p->fd = -1;
 	atomic_init(&p->conf, &no_conf);
 }
 
@@ -139,7 +138,7 @@ int sw_port_add(struct sw *sw, const char *name, const struct port_ops *ops, voi
 
 int port_start(struct port *p, int fd)
 {
-	p->fd = fd;
+	(void)fd;
 	p->running = true;
 	return 0;
 }
@@ -147,7 +146,6 @@ int port_start(struct port *p, int fd)
 void port_stop(struct port *p)
 {
 	p->running = false;
-	p->fd = -1;
 }
 
 int port_member_new(struct port *parent, const char *peername, void *peer, unsigned limit,

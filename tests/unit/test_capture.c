@@ -47,9 +47,9 @@ static int setup(void **state)
 	assert_int_equal(sw_domain_add(x->sw, 10, "lab", &x->lab), 0);
 	assert_int_equal(sw_domain_add(x->sw, 20, "office", &x->office), 0);
 	assert_int_equal(sw_start(x->sw), 0);
-	x->a = dummy_new(x->sw, "a", &access, (struct port_caps){0, 0});
-	x->b = dummy_new(x->sw, "b", &access, (struct port_caps){0, 0});
-	x->t = dummy_new(x->sw, "t", &trunk, (struct port_caps){0, 0});
+	x->a = dummy_new(x->sw, "a", &access, (struct port_caps){0});
+	x->b = dummy_new(x->sw, "b", &access, (struct port_caps){0});
+	x->t = dummy_new(x->sw, "t", &trunk, (struct port_caps){0});
 	x->captures = captures_new(x->sw);
 	*state = x;
 	return 0;
@@ -72,9 +72,9 @@ static int teardown(void **state)
 /* Until the worker has taken, and counted, all that was pushed. */
 static void wait_taken(struct bench *x, struct dummy *from)
 {
-	for (unsigned i = 0; i < 10000 && counter_read(&from->port->c.rx_packets) < from->tail; i++)
+	for (unsigned i = 0; i < 10000 && counter_read(&from->port->c->rx_packets) < from->tail; i++)
 		nanosleep(&(struct timespec){0, 1000000}, NULL);
-	assert_int_equal(counter_read(&from->port->c.rx_packets), from->tail);
+	assert_int_equal(counter_read(&from->port->c->rx_packets), from->tail);
 	sw_synchronize(x->sw);
 }
 
@@ -282,7 +282,7 @@ static void test_lost(void **state)
 		if (i % 100 == 99)
 			wait_taken(x, x->t);
 	}
-	assert_int_equal(counter_read(&x->t->port->c.rx_drop[DROP_RX_NO_BUFFER]), 0);
+	assert_int_equal(counter_read(&x->t->port->c->rx_drop[DROP_RX_NO_BUFFER]), 0);
 	sw_slow_drain(x->sw);
 	assert_in_range(delivered, 100, 128); /* a quarter of 512 */
 	assert_int_equal(delivered + capture_lost(x->capture), 2000);

@@ -54,8 +54,8 @@ static const struct bad {
 	{"version: 2\n", 1, 10, "version '2' is not known"},
 	{V "prots: {}\n", 2, 1, "unknown key 'prots' (did you mean 'ports'?)"},
 	{V "colour: red\n", 2, 1, "unknown key 'colour'\n"},
-	{V "workers: 2\n", 2, 10, "workers 2 is not built yet"},
-	{V "workers: many\n", 2, 10, "must be a number or 'auto'"},
+	{V "workers: 0\n", 2, 10, "must be a number from 1 to 16 or 'auto', not '0'"},
+	{V "workers: many\n", 2, 10, "must be a number from 1 to 16 or 'auto'"},
 	{V "state: var/lib\n", 2, 8, "must be an absolute path"},
 	{V "state:\n", 2, 1, "'state' has no value"},
 	{V "ports: [a]\n", 2, 1, "'ports' must be a mapping of names"},
@@ -419,7 +419,7 @@ static void test_values(void **state)
 	assert_non_null(c);
 	assert_string_equal(c->path, "tests/config/good/everything.yaml");
 	assert_int_equal(c->max_ports, 256);
-	assert_int_equal(c->workers, 1);
+	assert_int_equal(c->workers, 2);
 	const struct cfg_network *n = config_network(c, "lab");
 	assert_int_equal(n->n_options, 4);
 	assert_int_equal(n->options[0].code, 42);

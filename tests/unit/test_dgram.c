@@ -80,9 +80,9 @@ static port_idx say(int fd, uint8_t *ret_drop)
 
 	assert_int_equal(sendto(fd, frame, sizeof(frame), 0, (struct sockaddr *)&to, sizeof(to)),
 			 sizeof(frame));
-	unsigned n = fake.port.ops->rx_burst(&fake.port, FAKE_WORKER, k, PKT_BURST);
+	unsigned n = fake.port.ops->rx_burst(&fake.port, 0, FAKE_WORKER, k, PKT_BURST);
 	if (!n) /* told the switch that it was dry */
-		n = fake.port.ops->rx_burst(&fake.port, FAKE_WORKER, k, PKT_BURST);
+		n = fake.port.ops->rx_burst(&fake.port, 0, FAKE_WORKER, k, PKT_BURST);
 	assert_int_equal(n, 1);
 	assert_int_equal(k[0]->len, sizeof(frame));
 	assert_memory_equal(k[0]->head, frame, sizeof(frame));

@@ -154,7 +154,7 @@ static void test_end_with_a_frame_half_sent(void **state)
 	unsigned n = sent_until_full(), arrived = drain(fd, false);
 	assert_int_equal(n - arrived, BACKLOG_PORT_BIG + 1);
 	close(fd);
-	assert_int_equal(fake.port.ops->rx_burst(&fake.port, FAKE_WORKER, k, PKT_BURST), 0);
+	assert_int_equal(fake.port.ops->rx_burst(&fake.port, 0, FAKE_WORKER, k, PKT_BURST), 0);
 	assert_true(fake.events);
 	fake.port.ops->event(&fake.port, fake.events);
 	assert_false(fake.port.running);
@@ -190,11 +190,11 @@ static void test_impossible_length(void **state)
 	int fd = dial();
 
 	assert_int_equal(write(fd, lie, sizeof(lie)), sizeof(lie));
-	assert_int_equal(fake.port.ops->rx_burst(&fake.port, FAKE_WORKER, k, PKT_BURST), 1);
+	assert_int_equal(fake.port.ops->rx_burst(&fake.port, 0, FAKE_WORKER, k, PKT_BURST), 1);
 	assert_int_equal(k[0]->len, 2);
 	pkt_free(fake.pool, k[0]);
 	assert_int_equal(fake.lost[DROP_RX_OVERSIZE], 1);
-	assert_int_equal(fake.port.ops->rx_burst(&fake.port, FAKE_WORKER, k, PKT_BURST), 0);
+	assert_int_equal(fake.port.ops->rx_burst(&fake.port, 0, FAKE_WORKER, k, PKT_BURST), 0);
 	assert_int_equal(fake.lost[DROP_RX_OVERSIZE], 1); /* once */
 	fake.port.ops->event(&fake.port, fake.events);
 	assert_false(fake.port.running);

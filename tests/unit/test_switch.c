@@ -1,4 +1,4 @@
-/* The pipeline on dummy ports, with the real worker thread: forwarding, flooding, VLANs,
+/* The pipeline on dummy ports, with real worker threads, one and then three: forwarding, flooding, VLANs,
  * limits, members, the slow path, and after every test the accounting equations. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -24,12 +24,13 @@ struct bench {
 	unsigned n;
 };
 
-static const struct port_caps no_caps = {0, 0};
+static const struct port_caps no_caps = {0};
+static unsigned workers;
 
 static int setup(void **state)
 {
 	struct bench *x = calloc(1, sizeof(*x));
-	struct sw_config cfg = {.max_macs = 1000, .small_slots = 512, .big_slots = 8};
+	struct sw_config cfg = {.workers = workers, .max_macs = 1000, .small_slots = 512, .big_slots = 8};
 	domain_idx d;
 
 	x->loop = loop_new();
@@ -43,7 +44,8 @@ static int setup(void **state)
 }
 
 /* Until the worker has served what was pushed: fds are level-triggered, a call comes
- * after the round that serves them; two rounds make it certain. */
+ * after the round that serves them; two rounds make it certain, and two more bring what one
+ * worker hands to another. */
 static void settle(struct bench *x)
 {
 	for (unsigned i = 0; i < 3; i++) {
@@ -58,6 +60,8 @@ static void settle(struct bench *x)
 		}
 	}
 	sw_synchronize(x->sw);
+	sw_synchronize(x->sw);
+	sw_slow_drain(x->sw);
 }
 
 struct books {
@@ -328,7 +332,7 @@ static void slow_path_both_ways(void **state)
 	uint8_t f[64];
 
 	u.sink = (struct slow_sink){got_up, &u};
-	assert_int_equal(sw_port_add(x->sw, "gw", &up_ops, &u, &conf, (struct port_caps){~0u, 0}, true,
+	assert_int_equal(sw_port_add(x->sw, "gw", &up_ops, &u, &conf, (struct port_caps){.offloads = ~0u}, true,
 				     NULL, &p), 0);
 	assert_int_equal(port_start(p, -1), 0);
 	assert_int_equal(sw_fdb_add_static(x->sw, d, mac_from_u64(C), p), 0);
@@ -352,7 +356,7 @@ static void slow_path_both_ways(void **state)
 
 /* ---- members ---- */
 
-static unsigned member_rx(struct port *p, struct worker *w, struct pkt **out, unsigned max)
+static unsigned member_rx(struct port *p, unsigned queue, struct worker *w, struct pkt **out, unsigned max)
 {
 	return 0;
 }
@@ -427,5 +431,8 @@ int main(void)
 		T(slow_path_both_ways), T(members_come_and_go),
 	};
 
-	return cmocka_run_group_tests_name("switch", tests, NULL, NULL);
+	workers = 1;
+	int failed = cmocka_run_group_tests_name("switch", tests, NULL, NULL);
+	workers = 3;
+	return failed + cmocka_run_group_tests_name("switch, three workers", tests, NULL, NULL);
 }
