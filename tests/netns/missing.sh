@@ -40,8 +40,9 @@ ipn $SW link del e1
 check "it goes: the port is down" wait_for 3 state e down
 veth $SW e1 h eth0
 ipn h addr add 10.10.10.3/24 dev eth0
-hello h eth0 10.10.10.3
-check "it comes again" wait_for 3 pings a 10.10.10.3
+check "it comes again: the port is up" wait_for 3 state e up
+hello h eth0 10.10.10.3 # the new interface has a new address
+check "and reachable again" wait_for 3 pings a 10.10.10.3
 ipn $SW link del up0
 check "the uplink's interface goes" wait_for 3 uplink down
 outside
