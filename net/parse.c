@@ -44,13 +44,11 @@ static inline const void *at(const struct pkt *k, uint32_t off)
 	return k->head + off;
 }
 
-enum drop_reason pkt_untag(struct pkt *k)
+enum drop_reason pkt_untag_tagged(struct pkt *k)
 {
 	if (k->tag.tpid || k->head_len < sizeof(struct eth_hdr))
 		return DROP_NONE;
 	const ethertype tpid = be16toh(pkt_eth(k)->type);
-	if (likely(tpid != ETHERTYPE_VLAN && tpid != ETHERTYPE_QINQ))
-		return DROP_NONE;
 	if (k->head_len < sizeof(struct eth_hdr) + sizeof(struct vlan_hdr))
 		return DROP_VLAN_TRUNCATED;
 	const struct vlan_hdr *v = at(k, sizeof(struct eth_hdr));

@@ -13,10 +13,21 @@
 
 #define PKT_PARSE 128u
 
+static inline struct eth_hdr *pkt_eth(const struct pkt *k) { return (struct eth_hdr *)k->head; }
+
 /* Moves the outermost 802.1Q/802.1ad tag of the frame into pkt->tag, if there is
  * one in the frame and none in pkt->tag yet; shifts head by 4 and adjusts
  * vnet.csum_start and hdr_len.  Returns DROP_NONE or DROP_VLAN_TRUNCATED. */
-enum drop_reason pkt_untag(struct pkt *k);
+enum drop_reason pkt_untag_tagged(struct pkt *k);
+static inline enum drop_reason pkt_untag(struct pkt *k)
+{
+	if (likely(k->head_len >= sizeof(struct eth_hdr))) {
+		const ethertype t = be16toh(pkt_eth(k)->type);
+		if (likely(t != ETHERTYPE_VLAN && t != ETHERTYPE_QINQ))
+			return DROP_NONE;
+	}
+	return pkt_untag_tagged(k);
+}
 
 /* Fills type, flags, l3_off, l4_off, ip_proto; l4_off is the end of the IP headers (of
  * Ethernet's when it is not IP) also where there is no PKT_L4.  Returns the reason to drop the frame
@@ -24,7 +35,6 @@ enum drop_reason pkt_untag(struct pkt *k);
  * that vnet's offload fields agree with the headers. */
 enum drop_reason pkt_parse(struct pkt *k);
 
-static inline struct eth_hdr *pkt_eth(const struct pkt *k) { return (struct eth_hdr *)k->head; }
 static inline struct arp_hdr *pkt_arp(const struct pkt *k)
 {
 	return (struct arp_hdr *)(k->head + k->l3_off);

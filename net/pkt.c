@@ -402,9 +402,9 @@ static uint32_t gso_headers(const struct pkt *k)
 	return l4 + (((const struct tcp_hdr *)(k->head + l4))->off >> 4) * 4u;
 }
 
-unsigned pkt_segments(const struct pkt *k)
+unsigned pkt_segments_gso(const struct pkt *k)
 {
-	if (likely(k->vnet.gso_type == VIRTIO_NET_HDR_GSO_NONE) || !k->vnet.gso_size)
+	if (!k->vnet.gso_size)
 		return 1;
 	uint32_t hdr = gso_headers(k);
 	if (!hdr || hdr >= k->len)
@@ -412,7 +412,7 @@ unsigned pkt_segments(const struct pkt *k)
 	return (k->len - hdr + k->vnet.gso_size - 1) / k->vnet.gso_size;
 }
 
-unsigned pkt_needs(const struct pkt *k)
+unsigned pkt_needs_some(const struct pkt *k)
 {
 	unsigned n = k->vnet.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM ? OFFLOAD_CSUM : 0;
 	if (likely(k->vnet.gso_type == VIRTIO_NET_HDR_GSO_NONE))

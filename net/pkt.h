@@ -130,7 +130,11 @@ bool pkt_read(const struct pkt *k, size_t off, void *dst, size_t len);
 unsigned pkt_iov(const struct pkt *k, struct vlan_tag tag, uint8_t tagbuf[4], struct iovec *iov,
 		 unsigned max);
 /* How many frames this is on a wire: 1, or its TSO segments. */
-unsigned pkt_segments(const struct pkt *k);
+unsigned pkt_segments_gso(const struct pkt *k);
+static inline unsigned pkt_segments(const struct pkt *k)
+{
+	return likely(k->vnet.gso_type == VIRTIO_NET_HDR_GSO_NONE) ? 1 : pkt_segments_gso(k);
+}
 
 /* Which offloads a packet still needs; a port's caps are the same bits. */
 enum pkt_offload {
@@ -142,6 +146,10 @@ enum pkt_offload {
 	/* TSO4/6 frames are taken as one large IP packet: checksum finished, not cut */
 	OFFLOAD_JUMBO = 1 << 5,
 };
-unsigned pkt_needs(const struct pkt *k);
+unsigned pkt_needs_some(const struct pkt *k);
+static inline unsigned pkt_needs(const struct pkt *k)
+{
+	return likely(!(k->vnet.flags | k->vnet.gso_type)) ? 0 : pkt_needs_some(k);
+}
 
 #endif

@@ -5,7 +5,7 @@
 #define VLAN_DEFAULT_TPID 0x8100
 #define VLAN_PRIORITY(tci) ((uint16_t)((tci)&0xf000)) /* PCP and DEI */
 
-enum drop_reason vlan_ingress(const struct port_vlan *v, struct vlan_tag tag, vlan_id *ret_vid)
+enum drop_reason vlan_ingress_any(const struct port_vlan *v, struct vlan_tag tag, vlan_id *ret_vid)
 {
 	vlan_id vid = tag.tpid ? VLAN_VID(tag.tci) : 0;
 

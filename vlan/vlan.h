@@ -40,7 +40,16 @@ struct port_vlan {
 };
 
 /* The VLAN a frame with this outer tag belongs to, or the reason to drop it. */
-enum drop_reason vlan_ingress(const struct port_vlan *v, struct vlan_tag tag, vlan_id *ret_vid);
+enum drop_reason vlan_ingress_any(const struct port_vlan *v, struct vlan_tag tag, vlan_id *ret_vid);
+static inline enum drop_reason vlan_ingress(const struct port_vlan *v, struct vlan_tag tag,
+					    vlan_id *ret_vid)
+{
+	if (likely(v->mode == VLAN_ACCESS && !tag.tpid && v->pvid)) {
+		*ret_vid = v->pvid;
+		return DROP_NONE;
+	}
+	return vlan_ingress_any(v, tag, ret_vid);
+}
 /* Whether the port carries the VLAN. */
 bool vlan_member(const struct port_vlan *v, vlan_id vid);
 /* The tag a frame of VLAN vid leaves with (tpid 0 = untagged), given the one it came with. */
