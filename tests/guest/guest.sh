@@ -5,13 +5,13 @@
 #	guest_run NAME SECONDS COMMAND      runs it in the guest, prints its output, returns its status
 #	guest_stop NAME                     by process id
 # $GUEST_DIR holds the consoles.  GUEST_RUN, an array, stands before the QEMU command, as
-# (ip netns exec NAME); GUEST_ARGS are more words for QEMU.
+# (ip netns exec NAME); GUEST_ARGS are more words for QEMU, GUEST_DEVICE more of its network card.
 
 GUEST_HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 GUEST_IMAGE=${GUEST_IMAGE:-$GUEST_HERE/../../build/guest}
 GUEST_MEMORY=${GUEST_MEMORY:-128}
 declare -A GUEST_PID GUEST_CAT GUEST_FD
-GUEST_RUN=() GUEST_ARGS=()
+GUEST_RUN=() GUEST_ARGS=() GUEST_DEVICE=
 
 guest_image() {
 	"$GUEST_HERE/build.sh" "$GUEST_IMAGE" || { echo "no guest image" >&2; return 1; }
@@ -27,7 +27,7 @@ guest_start() {
 		-display none -no-reboot -chardev pipe,id=c0,path="$c" -serial chardev:c0 \
 		-kernel "$GUEST_IMAGE/vmlinuz" -initrd "$GUEST_IMAGE/initrd" \
 		-append "console=ttyS0 quiet loglevel=2 panic=-1 mitigations=off random.trust_cpu=on tsc=reliable hostname=$name" \
-		-netdev "$netdev" -device virtio-net-pci,netdev="$id",mac="$mac",romfile= \
+		-netdev "$netdev" -device virtio-net-pci,netdev="$id",mac="$mac",romfile="$GUEST_DEVICE" \
 		"${GUEST_ARGS[@]}" >"$c.qemu" 2>&1 &
 	GUEST_PID[$name]=$!
 	exec {fd}<>"$c.in"

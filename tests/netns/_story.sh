@@ -23,7 +23,7 @@
 #	expect_log REGEX            lines that the log scan lets pass
 #	finish
 #
-# BUILD=build/address-undefined runs them on another build.
+# BUILD=build/address-undefined runs them on another build, WORKERS=3 with so many workers.
 
 set -u
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -98,7 +98,10 @@ wan() {
 	ipn wan addr add 203.0.113.1/24 dev w0
 }
 
-config() { cat >"$CONFIG"; }
+config() {
+	cat >"$CONFIG"
+	[ -z "${WORKERS:-}" ] || grep -q '^workers:' "$CONFIG" || sed -i "/^version:/a workers: $WORKERS" "$CONFIG"
+}
 # The daemon sees $T/resolv.conf, when a story wrote one, as /etc/resolv.conf.  Becomes the
 # daemon: for the background, or in ( ).
 daemon_exec() {

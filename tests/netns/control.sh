@@ -34,9 +34,9 @@ check "an option may stand after the verb" exits 0 port list --json
 check "--if-exists" exits 0 port del web9 --if-exists
 check "--may-exist" exits 0 port add web1 type dgram socket "$T/lab.dgram" network lab --may-exist
 check "aliases" exits 0 port ls
-check "status has its fields" jctl '(.version | type) == "string" and .workers == 1 and .networks == 1 and .ports == 1 and .sessions == 0 and .uptime >= 0' status
+check "status has its fields" jctl '(.version | type) == "string" and .workers == '${WORKERS:-1}' and .networks == 1 and .ports == 1 and .sessions == 0 and .uptime >= 0' status
 talk() { printf '%s\n' "$1" | nc -U -N -w 2 "$CONTROL"; }
-check "a bare client" eval 'talk "{\"jsonrpc\":\"2.0\",\"id\":7,\"method\":\"status\"}" | jq -e ".id == 7 and .result.workers == 1"'
+check "a bare client" eval 'talk "{\"jsonrpc\":\"2.0\",\"id\":7,\"method\":\"status\"}" | jq -e ".id == 7 and .result.workers >= 1"'
 check "garbage gets -32700" eval 'talk "nonsense" | jq -e ".error.code == -32700"'
 check "an unknown method -32601" eval 'talk "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"no\"}" | jq -e ".error.code == -32601"'
 flood() { head -c 3000000 /dev/zero | tr '\0' a | nc -U -N -w 2 "$CONTROL"; }
