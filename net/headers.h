@@ -130,8 +130,12 @@ static inline bool mac_eq(struct mac a, struct mac b)
 /* The 48 bits as a number, first byte on the wire highest. */
 static inline uint64_t mac_u64(struct mac m)
 {
-	return (uint64_t)m.b[0] << 40 | (uint64_t)m.b[1] << 32 | (uint64_t)m.b[2] << 24 |
-	       (uint64_t)m.b[3] << 16 | (uint64_t)m.b[4] << 8 | m.b[5];
+	be32 hi;
+	be16 lo;
+
+	__builtin_memcpy(&hi, m.b, sizeof(hi));
+	__builtin_memcpy(&lo, m.b + sizeof(hi), sizeof(lo));
+	return (uint64_t)be32toh(hi) << 16 | be16toh(lo);
 }
 static inline struct mac mac_from_u64(uint64_t v)
 {

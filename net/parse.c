@@ -80,7 +80,7 @@ static inline enum drop_reason check_macs(const struct eth_hdr *e)
 }
 
 /* Type or length, behind at most one inner tag. */
-static enum drop_reason parse_eth(struct pkt *k)
+static inline enum drop_reason parse_eth(struct pkt *k)
 {
 	const struct eth_hdr *e = pkt_eth(k);
 	ethertype type = be16toh(e->type);
@@ -166,7 +166,21 @@ static bool fragment_ok(uint32_t off, uint32_t hdr, uint32_t data, bool more)
 	return data != 0 && !(more && data % 8) && off + hdr + data <= 65535;
 }
 
-static enum drop_reason parse_ip4(struct pkt *k)
+/* RFC 791 3.1: the header's words add up to 0xffff.  Most headers have no options. */
+static inline bool ip4_sum_ok(const struct ip4_hdr *h, uint32_t hlen)
+{
+	uint64_t a, b;
+	uint32_t c;
+
+	if (unlikely(hlen != sizeof(*h)))
+		return csum_fold(csum_add(0, h, hlen)) == 0xffff;
+	memcpy(&a, h, sizeof(a));
+	memcpy(&b, (const uint8_t *)h + 8, sizeof(b));
+	memcpy(&c, (const uint8_t *)h + 16, sizeof(c));
+	return csum_fold((a & 0xffffffff) + (a >> 32) + (b & 0xffffffff) + (b >> 32) + c) == 0xffff;
+}
+
+static inline enum drop_reason parse_ip4(struct pkt *k)
 {
 	const uint32_t avail = k->len - k->l3_off;
 	const struct ip4_hdr *h = pkt_ip4(k);
@@ -179,7 +193,7 @@ static enum drop_reason parse_ip4(struct pkt *k)
 		return DROP_IP4_TRUNCATED;
 	if (unlikely(total < hlen))
 		return DROP_IP4_HEADER;
-	if (unlikely(csum_fold(csum_add(0, h, hlen)) != 0xffff))
+	if (unlikely(!ip4_sum_ok(h, hlen)))
 		return DROP_IP4_CHECKSUM;
 	k->flags |= PKT_IP4;
 	k->ip_proto = h->proto;
@@ -352,16 +366,11 @@ static enum drop_reason check_offload(const struct pkt *k)
 	return DROP_NONE;
 }
 
-enum drop_reason pkt_parse(struct pkt *k)
+enum drop_reason pkt_parse_payload(struct pkt *k)
 {
 	k->flags = (k->flags & (PKT_SHARED | PKT_BORROWED)) | PKT_PARSED;
 	k->ip_proto = 0;
-	if (unlikely(k->head_len < sizeof(struct eth_hdr)))
-		return DROP_RX_RUNT;
-	enum drop_reason r = check_macs(pkt_eth(k));
-	if (unlikely(r != DROP_NONE))
-		return r;
-	r = parse_eth(k);
+	enum drop_reason r = parse_eth(k);
 	if (unlikely(r != DROP_NONE))
 		return r;
 	if (likely(k->type == ETHERTYPE_IP4))
@@ -373,6 +382,15 @@ enum drop_reason pkt_parse(struct pkt *k)
 	if (unlikely(r == DROP_NONE && (k->vnet.flags | k->vnet.gso_type)))
 		r = check_offload(k);
 	return r;
+}
+
+enum drop_reason pkt_parse(struct pkt *k)
+{
+	k->flags = (k->flags & (PKT_SHARED | PKT_BORROWED)) | PKT_PARSED;
+	if (unlikely(k->head_len < sizeof(struct eth_hdr)))
+		return DROP_RX_RUNT;
+	enum drop_reason r = check_macs(pkt_eth(k));
+	return unlikely(r != DROP_NONE) ? r : pkt_parse_payload(k);
 }
 
 uint32_t pkt_l4_len(const struct pkt *k)

@@ -15,6 +15,11 @@
 
 static inline struct eth_hdr *pkt_eth(const struct pkt *k) { return (struct eth_hdr *)k->head; }
 
+static inline bool eth_type_is_tag(ethertype t)
+{
+	return t == ETHERTYPE_VLAN || t == ETHERTYPE_QINQ;
+}
+
 /* Moves the outermost 802.1Q/802.1ad tag of the frame into pkt->tag, if there is
  * one in the frame and none in pkt->tag yet; shifts head by 4 and adjusts
  * vnet.csum_start and hdr_len.  Returns DROP_NONE or DROP_VLAN_TRUNCATED. */
@@ -23,7 +28,7 @@ static inline enum drop_reason pkt_untag(struct pkt *k)
 {
 	if (likely(k->head_len >= sizeof(struct eth_hdr))) {
 		const ethertype t = be16toh(pkt_eth(k)->type);
-		if (likely(t != ETHERTYPE_VLAN && t != ETHERTYPE_QINQ))
+		if (likely(!eth_type_is_tag(t)))
 			return DROP_NONE;
 	}
 	return pkt_untag_tagged(k);
@@ -34,6 +39,9 @@ static inline enum drop_reason pkt_untag(struct pkt *k)
  * or DROP_NONE.  Checks the source MAC, every length, the IPv4 header checksum, and
  * that vnet's offload fields agree with the headers. */
 enum drop_reason pkt_parse(struct pkt *k);
+/* The same for a frame that holds a whole Ethernet header with addresses that are known to be
+ * sound. */
+enum drop_reason pkt_parse_payload(struct pkt *k);
 
 static inline struct arp_hdr *pkt_arp(const struct pkt *k)
 {

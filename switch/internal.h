@@ -141,8 +141,9 @@ static inline struct domain *sw_domain(struct sw *sw, domain_idx d)
 }
 
 /* pipeline.c */
-/* Forwards a burst received on `p` (members by in_port), and all that comes of it. */
-void pipeline_burst(struct worker *w, struct port *p, struct pkt **v, unsigned n);
+/* Forwards a burst received on `p` (members by in_port), and all that comes of it; returns
+ * its bytes. */
+size_t pipeline_burst(struct worker *w, struct port *p, struct pkt **v, unsigned n);
 void pipeline_pending(struct worker *w);
 /* What other workers have for ports of this one, whole. */
 void pipeline_foreign(struct worker *w);

@@ -28,8 +28,10 @@ struct burst {
 	bool captured;
 	uint64_t packets, bytes, segments, forwarded, flooded; /* of `in` since it was set */
 	uint64_t src_key; /* known on `in`; 0 = none */
-	uint64_t dst_key; /* leads to `out` in `domain`, which untagged `tag` leaves with */
-	struct port *out;
+	/* the last unicast: an untagged frame with these addresses goes the same way */
+	struct port *out; /* NULL: none yet */
+	struct mac pair[2];
+	domain_idx domain;
 	struct vlan_tag tag;
 };
 
@@ -61,7 +63,8 @@ static bool burst_from(struct burst *b, port_idx i)
 	count_burst(b);
 	b->in = sw_port(b->w->sw, i);
 	b->in_idx = i;
-	b->src_key = b->dst_key = 0;
+	b->src_key = 0;
+	b->out = NULL;
 	if (unlikely(!b->in))
 		return false;
 	b->conf = conf_of(b->in);
@@ -204,8 +207,7 @@ static enum drop_reason flood(struct burst *b, struct pkt *k, uint8_t slot, bool
 	return DROP_NONE;
 }
 
-static enum drop_reason unicast(struct burst *b, struct port *out, struct pkt *k, uint64_t key,
-				uint8_t slot)
+static enum drop_reason unicast(struct burst *b, struct port *out, struct pkt *k, uint8_t slot)
 {
 	const struct port_conf *oc = conf_of(out);
 	struct domain *d = sw_domain(b->w->sw, k->domain);
@@ -219,9 +221,12 @@ static enum drop_reason unicast(struct burst *b, struct port *out, struct pkt *k
 	struct vlan_tag tag = egress_tag(oc, d, k);
 	outq_put(b->w, out, k, slot, tag);
 	b->forwarded++;
-	if (!k->tag.tpid) {
-		b->dst_key = key;
+	if (!k->tag.tpid && b->conf->vlan.mode != VLAN_INTERNAL) {
+		const struct eth_hdr *e = pkt_eth(k);
 		b->out = out;
+		b->pair[0] = e->dst;
+		b->pair[1] = e->src;
+		b->domain = k->domain;
 		b->tag = tag;
 	}
 	return DROP_NONE;
@@ -230,18 +235,38 @@ static enum drop_reason unicast(struct burst *b, struct port *out, struct pkt *k
 static enum drop_reason forward(struct burst *b, struct pkt *k, uint8_t slot)
 {
 	struct mac dst = pkt_eth(k)->dst;
-	uint64_t key = KEY(dst, k->domain);
 
-	if (likely(key == b->dst_key && !k->tag.tpid)) {
-		outq_put(b->w, b->out, k, slot, b->tag);
-		b->forwarded++;
-		return DROP_NONE;
-	}
 	if (mac_is_group(dst))
 		return flood(b, k, slot, false);
 	port_idx to = fdb_lookup(&b->w->sw->fdb, k->domain, dst);
 	struct port *out = to == PORT_NONE ? NULL : sw_port(b->w->sw, to);
-	return out ? unicast(b, out, k, key, slot) : flood(b, k, slot, true);
+	return out ? unicast(b, out, k, slot) : flood(b, k, slot, true);
+}
+
+/* From one station to another as the frame before: nothing of VLAN, addresses, learning and
+ * lookup can come out differently. */
+static inline bool same_way(const struct burst *b, const struct pkt *k)
+{
+	return likely(b->out && !k->drop && !k->tag.tpid && k->head_len >= sizeof(struct eth_hdr)) &&
+	       likely(!__builtin_memcmp(k->head, b->pair, sizeof(b->pair))) &&
+	       likely(!eth_type_is_tag(be16toh(pkt_eth(k)->type)));
+}
+
+static enum drop_reason verdict(struct burst *b, struct pkt *k, uint8_t slot)
+{
+	enum drop_reason why;
+
+	if (!same_way(b, k)) {
+		why = ingress(b, k);
+		return why ? why : forward(b, k, slot);
+	}
+	k->domain = b->domain;
+	why = pkt_parse_payload(k);
+	if (unlikely(why))
+		return why;
+	outq_put(b->w, b->out, k, slot, b->tag);
+	b->forwarded++;
+	return DROP_NONE;
 }
 
 /* ---- egress ---- */
@@ -262,40 +287,53 @@ static void count_tx(struct worker *w, struct port *out, struct pkt_out *v, cons
 		tap_capture(w, k, out, true, v->drop, v->tag);
 }
 
-/* Sends entries that fit the port, counts them, and tells the burst what was taken.  A
- * taken packet may be gone when it is counted, so what is counted is read before. */
+/* What a run of entries comes to, before it is sent: a packet that was taken is gone after. */
+struct run {
+	unsigned from;
+	uint64_t bytes, segments;
+};
+
+static inline uint32_t out_len(const struct pkt_out *o)
+{
+	return o->pkt->len + (o->tag.tpid ? TAG_BYTES : 0);
+}
+
+static void capture_out(struct worker *w, struct port *out, struct pkt_out *v, unsigned n, bool before)
+{
+	for (unsigned i = 0; i < n; i++) {
+		if (before)
+			tap_capture(w, v[i].pkt, out, true, DROP_NONE, v[i].tag);
+		else if (!v[i].taken && (!out->hidden || v[i].drop))
+			tap_capture(w, v[i].pkt, out, true, v[i].drop, v[i].tag);
+	}
+}
+
+/* Sends entries that fit the port, counts them, and tells the burst what was taken. */
 static void send_run(struct worker *w, struct port *out, struct pkt_out *v, unsigned n,
-		     struct pkt **burst)
+		     struct run *r, struct pkt **burst)
 {
 	struct port_counters *c = port_counters_here(out);
-	uint32_t len[PKT_BURST];
-	uint16_t segments[PKT_BURST];
 	bool captured = atomic_load_explicit(&w->sw->captures, memory_order_relaxed) != NULL;
-	uint64_t sent = 0, bytes = 0, segs = 0;
+	uint64_t sent = n;
 
-	for (unsigned i = 0; i < n; i++) {
-		len[i] = v[i].pkt->len + (v[i].tag.tpid ? TAG_BYTES : 0);
-		segments[i] = (uint16_t)pkt_segments(v[i].pkt);
-		if (unlikely(captured) && out->hidden)
-			tap_capture(w, v[i].pkt, out, true, DROP_NONE, v[i].tag);
-	}
+	if (unlikely(captured) && out->hidden)
+		capture_out(w, out, v, n, true);
 	out->ops->tx_burst(out, w, v, n);
 	for (unsigned i = 0; i < n; i++) {
-		if (likely(!v[i].drop)) {
-			sent++;
-			bytes += len[i];
-			segs += segments[i];
-		} else {
+		if (unlikely(v[i].drop)) { /* and so it is still here */
 			counter_add(&c->tx_drop[v[i].drop], 1);
+			sent--;
+			r->bytes -= out_len(&v[i]);
+			r->segments -= pkt_segments(v[i].pkt);
 		}
-		if (unlikely(captured) && !v[i].taken && (!out->hidden || v[i].drop))
-			tap_capture(w, v[i].pkt, out, true, v[i].drop, v[i].tag);
-		if (v[i].taken)
+		if (unlikely(v[i].taken))
 			burst[v[i].slot] = NULL;
 	}
+	if (unlikely(captured))
+		capture_out(w, out, v, n, false);
 	counter_add(&c->tx_packets, sent);
-	counter_add(&c->tx_bytes, bytes);
-	counter_add(&c->tx_segments, segs);
+	counter_add(&c->tx_bytes, r->bytes);
+	counter_add(&c->tx_segments, r->segments);
 }
 
 /* Segments and checksums what the port cannot; the frame counts as one, lost if any
@@ -351,30 +389,40 @@ static void outq_lose(struct worker *w, struct port *out, struct pkt_out *o, enu
 	count_tx(w, out, o, o->pkt, o->pkt->len, 1);
 }
 
+/* Ends a run before entry `end`; the next one begins behind it. */
+static void end_run(struct worker *w, struct port *out, struct outq *q, unsigned end, struct run *r,
+		    struct pkt **burst)
+{
+	if (end > r->from)
+		send_run(w, out, q->v + r->from, end - r->from, r, burst);
+	*r = (struct run){.from = end + 1};
+}
+
 /* Entries of a port of this worker: what it can take goes in runs, the rest is finished
  * or refused one by one. */
 static void outq_send(struct worker *w, struct port *out, struct outq *q, struct pkt **burst)
 {
 	bool up = atomic_load_explicit(&out->running, memory_order_relaxed) && !conf_of(out)->admin_down;
-	unsigned run = 0;
+	struct run r = {0};
 
 	counter_add(&port_counters_here(out)->offered, q->n);
 	counter_add(&w->copies, q->n);
 	for (unsigned i = 0; i < q->n; i++) {
-		enum fit fit = up ? fits(out, q->v[i].pkt) : FIT_TOO_LONG;
+		struct pkt_out *o = &q->v[i];
+		enum fit fit = up ? fits(out, o->pkt) : FIT_TOO_LONG;
 
-		if (likely(fit == FIT_AS_IS))
+		if (likely(fit == FIT_AS_IS)) {
+			r.bytes += out_len(o);
+			r.segments += pkt_segments(o->pkt);
 			continue;
-		if (i > run)
-			send_run(w, out, q->v + run, i - run, burst);
-		run = i + 1;
+		}
+		end_run(w, out, q, i, &r, burst);
 		if (fit == FIT_FINISH)
-			send_finished(w, out, &q->v[i]);
+			send_finished(w, out, o);
 		else
-			outq_lose(w, out, &q->v[i], up ? DROP_TX_OVERSIZE : DROP_TX_GONE);
+			outq_lose(w, out, o, up ? DROP_TX_OVERSIZE : DROP_TX_GONE);
 	}
-	if (q->n > run)
-		send_run(w, out, q->v + run, q->n - run, burst);
+	end_run(w, out, q, q->n, &r, burst);
 }
 
 /* ---- other workers ---- */
@@ -460,22 +508,25 @@ void pipeline_foreign(struct worker *w)
 
 /* ---- the burst ---- */
 
-static void process(struct worker *w, struct pkt **v, unsigned n)
+/* Returns the bytes of the frames; those that do not say where they came from came from `dflt`. */
+static size_t process(struct worker *w, struct pkt **v, unsigned n, port_idx dflt)
 {
 	struct burst b = {.w = w, .in_idx = PORT_NONE,
 			  .captured = atomic_load_explicit(&w->sw->captures, memory_order_relaxed)};
+	size_t bytes = 0;
 
 	for (unsigned i = 0; i < n; i++) {
 		struct pkt *k = v[i];
 
+		if (k->in_port == PORT_NONE)
+			k->in_port = dflt;
 		if (unlikely(k->in_port != b.in_idx || !b.in) && !burst_from(&b, k->in_port))
 			continue; /* a port deleted after it injected: counted as gone by main */
-		enum drop_reason why = ingress(&b, k);
+		enum drop_reason why = verdict(&b, k, (uint8_t)i);
 		b.packets++;
 		b.bytes += k->len + (k->tag.tpid ? TAG_BYTES : 0);
 		b.segments += pkt_segments(k);
-		if (likely(!why))
-			why = forward(&b, k, (uint8_t)i);
+		bytes += k->len;
 		if (unlikely(why))
 			counter_add(&port_counters_here(b.in)->rx_drop[why], 1);
 		if (unlikely(b.captured))
@@ -484,6 +535,7 @@ static void process(struct worker *w, struct pkt **v, unsigned n)
 	count_burst(&b);
 	flush_all(w, v);
 	pkt_free_bulk(w->pool, v, n);
+	return bytes;
 }
 
 void pipeline_pending(struct worker *w)
@@ -494,16 +546,14 @@ void pipeline_pending(struct worker *w)
 		unsigned n = 0;
 		while (n < PKT_BURST && w->pending_head != w->pending_tail)
 			v[n++] = w->pending[w->pending_head++ & (PENDING_MAX - 1)];
-		process(w, v, n);
+		process(w, v, n, PORT_NONE);
 	}
 }
 
-void pipeline_burst(struct worker *w, struct port *p, struct pkt **v, unsigned n)
+size_t pipeline_burst(struct worker *w, struct port *p, struct pkt **v, unsigned n)
 {
-	for (unsigned i = 0; i < n; i++) {
-		if (v[i]->in_port == PORT_NONE)
-			v[i]->in_port = p->idx;
-	}
-	process(w, v, n);
+	size_t bytes = process(w, v, n, p->idx);
+
 	pipeline_pending(w);
+	return bytes;
 }

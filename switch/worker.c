@@ -99,15 +99,13 @@ unsigned worker_serve(struct worker *w, struct rxq *q)
 	struct port *p = q->port;
 	struct pkt *v[PKT_BURST];
 	unsigned n = p->ops->rx_burst(p, q->idx, w, v, PKT_BURST);
-	size_t bytes = 0;
+	size_t bytes;
 
 	if (!n)
 		return 0;
-	for (unsigned i = 0; i < n; i++)
-		bytes += v[i]->len;
+	bytes = pipeline_burst(w, p, v, n);
 	w->load_bytes += bytes;
 	w->load_frames += n;
-	pipeline_burst(w, p, v, n);
 	if (p->ops->rx_done)
 		p->ops->rx_done(p, q->idx, w);
 	/* back in line unless it has run dry */
