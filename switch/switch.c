@@ -806,7 +806,8 @@ static void deliver(struct sw *sw, struct port *p, unsigned bits)
 	if (bits & PORT_EV_MEMBERS)
 		rebuild_floods(sw, NULL);
 	if (bits & PORT_EV_END) {
-		sw_port_del(p);
+		if (sw_port(sw, p->idx) == p) /* else sw_port_del() is at it, and waits for us */
+			sw_port_del(p);
 		return;
 	}
 	bits &= (1u << PORT_EV_OWN_SHIFT) - 1;
