@@ -24,7 +24,7 @@ static void test_whole_and_pieces(void **state)
 {
 	static const uint8_t two[] = {0, 0, 0, 3, 'a', 'b', 'c', 0, 0, 0, 1, 'd'};
 	struct stream_frame s;
-	const uint8_t *f;
+	const uint8_t *f = NULL;
 	uint32_t len;
 
 	stream_frame_init(&s, buf, CAP);
