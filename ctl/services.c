@@ -203,8 +203,8 @@ static void dns_answer(void *arg, struct pkt *k)
 {
 	struct run_network *n = arg;
 
-	if (n->upstream)
-		dns_routed_receive(n->upstream, k);
+	if (!n->upstream || !dns_routed_receive(n->upstream, k))
+		sw_slow_refuse(k, DROP_SVC_STRAY);
 	pkt_free(sw_main_pool(n->daemon->sw), k);
 }
 
@@ -245,9 +245,10 @@ static int set_dns(struct daemon *d, struct run_network *n)
 		.suffix = n->cfg->domain,
 		.upstream = n->upstream ? n->upstream : d->dns_host,
 	};
-	if (!n->cfg->dns)
+	if (!n->cfg->dns) {
+		sw_slow_drain(d->sw); /* what was asked before is answered yet */
 		dns_server_del_conf(d->dns, n->domain);
-	else if (!r)
+	} else if (!r)
 		r = dns_server_set_conf(d->dns, &c);
 	dns_transport_free(old);
 	set_tcp_upstream(d, n);

@@ -229,11 +229,13 @@ static json_t *dns_stats_object(const struct dns_server *dns)
 	verbs_set_int(o, "guest-share", s.dropped_share);
 	verbs_set_int(o, "timed-out", s.timed_out);
 	verbs_set_int(o, "evicted", s.evicted);
+	verbs_set_int(o, "bad-answers", s.bad_answers);
+	verbs_set_int(o, "no-buffer", s.no_buffer);
 	return o;
 }
 
-/* What became of the messages that the gateways handed to the services: those frames were
- * delivered as far as the ports' counters go. */
+/* What became of the messages that the gateways handed to the services.  Those that a service
+ * refused (svc-...) are drops of the gateway's port as well; the rest it was sent. */
 static void set_service_stats(json_t *o, struct daemon *d)
 {
 	json_t *dhcp = json_object();

@@ -157,10 +157,15 @@ void dhcp_receive(void *server, struct pkt *k)
 				       .port_index = k->in_port,
 				       .now_s = clock_wall()};
 	size_t len = read_message(k, msg);
+	int r = -EBADMSG;
 	if (!len)
 		s->stats.malformed++;
-	else if (dhcp_handle(s, &ctx, msg, len, &reply) == 1)
+	else
+		r = dhcp_handle(s, &ctx, msg, len, &reply);
+	if (r == 1)
 		answer(s, k->domain, &reply);
+	else if (r == -EBADMSG)
+		sw_slow_refuse(k, DROP_SVC_MALFORMED);
 	/* a release, or what was journalled beside an answer */
 	if (lease_store_dirty(s->store) && !lease_store_deferred(s->store))
 		lease_store_sync(s->store);

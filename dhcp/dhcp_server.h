@@ -78,7 +78,7 @@ struct dhcp_conf {
 	X(offer, "offer", "DHCPOFFER sent")                                                        \
 	X(ack, "ack", "DHCPACK sent")                                                              \
 	X(nak, "nak", "DHCPNAK sent")                                                              \
-	X(malformed, "malformed", "messages that do not parse (svc-malformed)")                    \
+	X(malformed, "malformed", "messages that do not parse: svc-malformed")                    \
 	X(contradictory, "contradictory", "messages whose fields RFC 2131 table 5 excludes")       \
 	X(bootp, "bootp", "BOOTP requests, ignored")                                               \
 	X(relayed, "relayed", "messages by way of a relay agent, ignored")                         \

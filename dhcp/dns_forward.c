@@ -305,8 +305,9 @@ static void on_answer(struct dns_carrier *c, const void *msg, size_t len)
 
 /* ---- queries ---- */
 
-static void forward(struct dns_server *s, struct network *net, const struct dns_udp *guest,
-		    const struct dns_query *q, const void *msg, size_t len)
+static enum drop_reason forward(struct dns_server *s, struct network *net,
+				const struct dns_udp *guest, const struct dns_query *q,
+				const void *msg, size_t len)
 {
 	struct dns_transport *t = net->conf.upstream;
 	struct exchange *x;
@@ -314,20 +315,21 @@ static void forward(struct dns_server *s, struct network *net, const struct dns_
 	if (!t || !t->servers(t)) {
 		s->stats.failed++;
 		reply_error(s, net, guest, q, msg, 0, DNS_SERVFAIL);
-		return;
+		return DROP_NONE;
 	}
 	if (guest_inflight(s, net, guest->src) >= DNS_GUEST_SHARE) {
 		s->stats.dropped_share++;
-		return;
+		return DROP_SVC_SHARE;
 	}
 	x = exchange_new(s, net, guest, q, msg, len);
 	if (!x) {
 		s->stats.failed++;
 		reply_error(s, net, guest, q, msg, 0, DNS_SERVFAIL);
-		return;
+		return DROP_NONE;
 	}
 	s->stats.forwarded++;
 	next_try(x);
+	return DROP_NONE;
 }
 
 static void answer_local(struct dns_server *s, struct network *net, const struct dns_udp *guest,
@@ -340,8 +342,14 @@ static void answer_local(struct dns_server *s, struct network *net, const struct
 		reply(s, net, guest, answer, (size_t)len, q->h.id);
 }
 
-static void handle(struct dns_server *s, struct network *net, const struct dns_udp *guest,
-		   const void *msg, size_t len)
+static enum drop_reason malformed(struct dns_server *s)
+{
+	s->stats.dropped_malformed++;
+	return DROP_SVC_MALFORMED;
+}
+
+static enum drop_reason handle(struct dns_server *s, struct network *net,
+			       const struct dns_udp *guest, const void *msg, size_t len)
 {
 	uint8_t room[DNS_UDP_EDNS];
 	struct dns_header h;
@@ -351,26 +359,24 @@ static void handle(struct dns_server *s, struct network *net, const struct dns_u
 	if (err == -EPROTO && !dns_header_parse(msg, len, &h)) {
 		s->stats.refused++;
 		reply(s, net, guest, room, dns_build_formerr(room, sizeof(room), &h), h.id);
-		return;
+		return DROP_NONE;
 	}
-	if (err) {
-		s->stats.dropped_malformed++;
-		return;
-	}
+	if (err)
+		return malformed(s);
 	if (q.h.flags &
 	    DNS_OPCODE) { /* updates and notifies of guests are nobody else's business */
 		s->stats.refused++;
 		reply_error(s, net, guest, &q, msg, 0, DNS_NOTIMP);
-		return;
+		return DROP_NONE;
 	}
 	n = dns_zone_answer(&net->zone, s->names, loop_now(s->loop), &q, msg, room, sizeof(room));
-	if (n)
-		answer_local(s, net, guest, &q, msg, room, n);
-	else
-		forward(s, net, guest, &q, msg, len);
+	if (!n)
+		return forward(s, net, guest, &q, msg, len);
+	answer_local(s, net, guest, &q, msg, room, n);
+	return DROP_NONE;
 }
 
-void dns_receive(struct dns_server *s, struct pkt *k)
+static enum drop_reason receive(struct dns_server *s, const struct pkt *k)
 {
 	struct network *net = k->domain < SW_DOMAINS_MAX ? s->of_domain[k->domain] : NULL;
 	uint8_t msg[DNS_UDP_MAX];
@@ -378,14 +384,23 @@ void dns_receive(struct dns_server *s, struct pkt *k)
 	int len;
 
 	s->stats.queries++;
-	len = dns_udp_read(k, &guest, msg, sizeof(msg));
-	pkt_free(sw_main_pool(s->sw), k);
-	if (!net)
+	if (!net) {
 		s->stats.dropped_off++;
-	else if (len < 0 || !guest.sport)
-		s->stats.dropped_malformed++;
-	else
-		handle(s, net, &guest, msg, (size_t)len);
+		return DROP_SVC_OFF;
+	}
+	len = dns_udp_read(k, &guest, msg, sizeof(msg));
+	if (len < 0 || !guest.sport)
+		return malformed(s);
+	return handle(s, net, &guest, msg, (size_t)len);
+}
+
+void dns_receive(struct dns_server *s, struct pkt *k)
+{
+	enum drop_reason why = receive(s, k);
+
+	if (why)
+		sw_slow_refuse(k, why);
+	pkt_free(sw_main_pool(s->sw), k);
 }
 
 static void sink_receive(void *arg, struct pkt *k)

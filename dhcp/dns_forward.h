@@ -54,10 +54,10 @@ struct dns_stats {
 	uint64_t forwarded; /* became an exchange */
 	uint64_t failed;    /* SERVFAIL at once: no upstream, no socket */
 	uint64_t refused;   /* FORMERR or NOTIMP of our own */
-	uint64_t dropped_malformed; /* svc-malformed: no UDP header, wrong checksum, an answer, ...
-				     */
+	/* each also a drop of the gateway's port, under this name */
+	uint64_t dropped_malformed; /* svc-malformed: no UDP header, wrong checksum, an answer */
 	uint64_t dropped_off;	    /* svc-off: a network without DNS */
-	uint64_t dropped_share;	    /* the guest has DNS_GUEST_SHARE in flight */
+	uint64_t dropped_share;	    /* svc-share: the guest has DNS_GUEST_SHARE in flight */
 	uint64_t relayed;	    /* of forwarded: the guest got the upstream's answer */
 	uint64_t truncated;	    /* of forwarded: it got TC instead */
 	uint64_t timed_out;	    /* of forwarded: it got SERVFAIL */

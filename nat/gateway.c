@@ -26,6 +26,8 @@ static const struct port_caps all_caps = {
 
 static enum drop_reason hand_up(struct transit *t, struct slow_sink *sink)
 {
+	struct port *offered_to = t->origin;
+
 	if (!transit_own(t))
 		return DROP_SVC_QUEUE;
 	if (t->k->n_tail && t->k->tail != &t->k->own_tail) { /* its bytes are only lent */
@@ -37,6 +39,7 @@ static enum drop_reason hand_up(struct transit *t, struct slow_sink *sink)
 		t->k = c;
 		t->origin = NULL;
 	}
+	t->k->offered_to = offered_to;
 	if (!worker_slow_up(t->w, sink, t->k))
 		return DROP_SVC_QUEUE;
 	t->k = NULL;

@@ -72,6 +72,7 @@ struct pkt {
 	void *big;
 	struct pkt *next; /* free for whoever owns the packet: queues, lists */
 	void *ctx;        /* likewise; on the way to main: its slow_sink */
+	void *offered_to; /* likewise: the struct port that counts it as sent, or NULL */
 };
 _Static_assert(sizeof(struct pkt) <= 128, "two cache lines");
 

@@ -178,7 +178,10 @@ struct port {
 	uint16_t n_rxq;
 	struct rxq *rxq;
 	nsec_t tick_due; /* 0: none */
-	_Atomic uint64_t slow_lost; /* sw_slow_down() found the ring full */
+	/* Main's part of c, which takes it in while main waits for a picture of the counters. */
+	uint64_t slow_lost;                  /* sw_slow_down() found the ring full */
+	uint64_t refused[DROP_COUNT];        /* sw_slow_refuse() */
+	uint64_t refused_bytes;
 	_Atomic unsigned events;
 	struct port *next_event;
 };

@@ -460,12 +460,29 @@ static bool shares_conf(const struct port *p)
 	return p->parent && p->priv == p->parent->priv && p->ops == p->parent->ops && p->peer;
 }
 
+/* Takes in what main has counted, when main waits for the worker or the worker has left. */
+static void fold_slow(struct port *p)
+{
+	struct port_counters *c = port_counters_here(p);
+
+	if (p->slow_lost)
+		port_rx_lost(p, DROP_QUEUE_INTERNAL, (unsigned)p->slow_lost, 0);
+	for (unsigned i = 0; i < DROP_COUNT; i++) {
+		counter_add(&c->tx_packets, -p->refused[i]);
+		counter_add(&c->tx_drop[i], p->refused[i]);
+		p->refused[i] = 0;
+	}
+	counter_add(&c->tx_bytes, -p->refused_bytes);
+	p->slow_lost = p->refused_bytes = 0;
+}
+
 static void sum_counters(const struct port *p, struct sw_port_counters *o);
 
-static void count_gone(struct sw *sw, const struct port *p)
+static void count_gone(struct sw *sw, struct port *p)
 {
 	struct sw_port_counters c;
 
+	fold_slow(p);
 	sum_counters(p, &c);
 	sw->gone.gone_offered += c.offered;
 	sw->gone.mac_moves += c.mac_moves;
@@ -957,10 +974,7 @@ static void sum_counters(const struct port *p, struct sw_port_counters *o)
 
 static void copy_counters(struct port *p, struct sw_port_counters *o)
 {
-	uint64_t lost = atomic_exchange_explicit(&p->slow_lost, 0, memory_order_relaxed);
-
-	if (lost)
-		port_rx_lost(p, DROP_QUEUE_INTERNAL, (unsigned)lost, 0);
+	fold_slow(p);
 	sum_counters(p, o);
 }
 

@@ -348,7 +348,7 @@ void sw_slow_down(struct port *in, domain_idx dom, struct pkt *k)
 	k->in_port = in->idx;
 	k->domain = dom;
 	if (!ring_put(&w->down, k)) {
-		atomic_fetch_add_explicit(&in->slow_lost, 1, memory_order_relaxed);
+		in->slow_lost++;
 		pkt_free(in->sw->main_pool, k);
 		return;
 	}
@@ -356,6 +356,16 @@ void sw_slow_down(struct port *in, domain_idx dom, struct pkt *k)
 	if (!w->started)
 		while ((k = ring_get(&w->down)))
 			pkt_free(in->sw->main_pool, k);
+}
+
+void sw_slow_refuse(const struct pkt *k, enum drop_reason why)
+{
+	struct port *p = k->offered_to;
+
+	if (!p) /* a copy: the frame that was offered was consumed */
+		return;
+	p->refused[why]++;
+	p->refused_bytes += k->len;
 }
 
 static void drain_down(struct worker *w)

@@ -45,6 +45,9 @@ struct pkt_pool *sw_main_pool(struct sw *sw);
 /* Sends k into the pipeline of port `in`'s worker, like worker_inject().  Takes k.
  * Lost frames are counted at `in` with QUEUE_INTERNAL. */
 void sw_slow_down(struct port *in, domain_idx dom, struct pkt *k);
+/* A service has no use for k, which was handed up: moves it from tx to tx_drop[why] of the
+ * port it was offered to.  k stays the caller's.  Costs an addition, whatever a guest sends. */
+void sw_slow_refuse(const struct pkt *k, enum drop_reason why);
 /* Delivers the events and packets that workers have handed up so far: after a sink was taken away, and before it
  * or what it points to is freed. */
 void sw_slow_drain(struct sw *sw);

@@ -19,7 +19,7 @@ EOC
 daemon_start
 tap_guest b tb 10.10.10.20/24
 cat >"$T/malformed.py" <<'EOP'
-import json, os, socket, subprocess, sys
+import json, os, socket, subprocess, sys, time
 import logging
 logging.getLogger("scapy").setLevel(logging.ERROR)
 from scapy.all import ARP, Dot1Q, Ether, ICMP, IP, IPv6, Raw, TCP, UDP, raw
@@ -85,17 +85,34 @@ for why, f in cases:
     gained = {r: n - mine(before).get(r, 0) for r, n in mine(after).items() if n != mine(before).get(r, 0)}
     if gained != {why: 1}: bad.append("%s: counted %s (%s...)" % (why, gained, f[:50].hex()))
     if leaked: bad.append("%s: forwarded: %s" % (why, leaked[0][:60].hex()))
-# what only the services can judge is counted by them
+# What only the services can judge is lost at the gateway's port, and counted by them as well.
 def services():
     c = json.loads(subprocess.check_output([os.environ["VSWITCHCTL"], "--json", "counters"]))
-    return {"dhcp": c["dhcp"]["lab"]["malformed"], "dns": c["dns"]["malformed"]}
+    p = c["ports"]["gw/lab"]
+    return {"dhcp": c["dhcp"]["lab"]["malformed"], "dns": c["dns"]["malformed"],
+            "gw": p["tx_drops"].get("svc-malformed", 0), "sent": p["tx_packets"], "offered": p["offered"]}
 gw = sys.argv[3]
+discover = Ether(src=me, dst="ff:ff:ff:ff:ff:ff") / IP(src="0.0.0.0", dst="255.255.255.255") / UDP(sport=68, dport=67)
+query = Ether(src=me, dst=gw) / I(dst="10.10.10.1") / UDP(sport=4000, dport=53)
 for who, f in [
-    ("dhcp", raw(Ether(src=me, dst="ff:ff:ff:ff:ff:ff") / IP(src="0.0.0.0", dst="255.255.255.255") / UDP(sport=68, dport=67) / Raw(b"\x01\x01\x06\x00" + bytes(20)))),
-    ("dns", raw(Ether(src=me, dst=gw) / I(dst="10.10.10.1") / UDP(sport=4000, dport=53) / Raw(b"\0\1\x81\x80" + bytes(8)))),
+    ("dhcp", raw(discover / Raw(b"\x01\x01\x06\x00" + bytes(20)))),  # ends inside its header
+    ("dhcp", raw(discover / Raw(b"\x02\x01\x06\x00" + bytes(236)))),  # a reply, to a server
+    ("dhcp", raw(discover / Raw(b"\x01\x01\x06\x00" + bytes(2000)))),  # longer than any message
+    ("dns", raw(query / Raw(b"\0\1\x81\x80" + bytes(8)))),  # an answer nobody asked for
+    ("dns", raw(query / Raw(b"\0\1\1"))),  # ends inside its header
+    ("dns", patch(query / Raw(b"\0\1\1\0\0\1\0\0\0\0\0\0\1a\0\0\1\0\1"), 40, 0x12, 0x34)),  # a wrong checksum
 ]:
-    before = services(); s.send(f); b.recv(0.2); after = services()
-    if after[who] != before[who] + 1: bad.append("%s: a malformed message is not counted" % who)
+    # many, so that what waits between main and worker is seen to be merged, not lost
+    for n in (1, 50):
+        before = services()
+        for _ in range(n): s.send(f)
+        deadline = time.monotonic() + 5
+        while True:
+            after = services()
+            if after[who] == before[who] + n or time.monotonic() > deadline: break
+        gained = {k: after[k] - before[k] for k in after if after[k] != before[k]}
+        if gained != {who: n, "gw": n, "offered": n}: bad.append("%s: %d malformed, counted %s" % (who, n, gained))
+b.recv(0.2)  # the broadcasts among them
 s.send(raw(E(type=0x88B5) / Raw(b"good one" + bytes(40))))
 if not any(b"good one" in f for f in b.recv(0.3)): bad.append("a good frame no longer passes")
 print("\n".join(bad))

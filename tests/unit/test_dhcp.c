@@ -784,6 +784,14 @@ void sw_slow_down(struct port *in, domain_idx dom, struct pkt *k)
 	sent[n_sent++] = k;
 }
 
+static unsigned n_refused;
+
+void sw_slow_refuse(const struct pkt *k, enum drop_reason why)
+{
+	assert_int_equal(why, DROP_SVC_MALFORMED);
+	n_refused++;
+}
+
 struct port *sw_port_at(struct sw *sw, port_idx i)
 {
 	return i == 5 ? &guest : NULL;
@@ -858,6 +866,12 @@ static struct bench *skin_new(void)
 	return b;
 }
 
+static void assert_refused(const struct bench *b, unsigned n)
+{
+	assert_int_equal(dhcp_server_stats(b->s)->malformed, n);
+	assert_int_equal(n_refused, n);
+}
+
 static void test_receive(void **state)
 {
 	struct bench *b = skin_new();
@@ -874,15 +888,15 @@ static void test_receive(void **state)
 	assert_int_equal(csum_finish(csum_add(sum, pkt_udp(k), n)), 0);
 	dhcp_receive(b->s, discover_frame(htobe16(0x1000)));
 	assert_int_equal(n_sent, 1);
-	assert_int_equal(dhcp_server_stats(b->s)->malformed, 1);
+	assert_refused(b, 1);
 	k = discover_frame(0);
 	pkt_udp(k)->dport = htobe16(68);
 	dhcp_receive(b->s, k);
-	assert_int_equal(dhcp_server_stats(b->s)->malformed, 2);
+	assert_refused(b, 2);
 	k = discover_frame(0);
 	k->flags &= ~PKT_L4;
 	dhcp_receive(b->s, k);
-	assert_int_equal(dhcp_server_stats(b->s)->malformed, 3);
+	assert_refused(b, 3);
 	bench_free(b);
 }
 

@@ -52,6 +52,14 @@ void sw_slow_down(struct port *in, domain_idx dom, struct pkt *k)
 		loop_stop(loop);
 }
 
+static unsigned refused[DROP_COUNT];
+
+void sw_slow_refuse(const struct pkt *k, enum drop_reason why)
+{
+	assert_non_null(k);
+	refused[why]++;
+}
+
 static void forget_sent(void)
 {
 	while (n_sent)
@@ -970,6 +978,8 @@ static void malformed_and_foreign(void **state)
 	k->domain = DOMAIN;
 	dns_receive(server, k);
 	assert_int_equal(dns_server_stats(server).dropped_malformed, 4);
+	assert_int_equal(refused[DROP_SVC_MALFORMED], 4);
+	assert_int_equal(refused[DROP_SVC_OFF], 1);
 }
 
 static void a_guest_has_its_share(void **state)
@@ -983,6 +993,7 @@ static void a_guest_has_its_share(void **state)
 		receive_bytes(DOMAIN, GUEST, msg, len);
 	assert_int_equal(dns_server_inflight(server), DNS_GUEST_SHARE);
 	assert_int_equal(dns_server_stats(server).dropped_share, 5);
+	assert_int_equal(refused[DROP_SVC_SHARE], 5);
 	/* many guests fill the table: the oldest queries of their network go */
 	for (i = 0; i < DNS_INFLIGHT; i++)
 		receive_bytes(DOMAIN, htobe32(0x0a0a0a02 + i % 16), msg, len);

@@ -134,13 +134,18 @@ static void pick_port(void *arg, struct port *p, const struct sw_port_counters *
 		k->c = *c;
 }
 
-static struct sw_port_counters counters(struct bench *x, struct dummy *d)
+static struct sw_port_counters counters_of(struct bench *x, struct port *p)
 {
 	struct sw_totals t;
-	struct pick k = {.p = d->port};
+	struct pick k = {.p = p};
 
 	sw_counters(x->sw, &t, pick_port, &k);
 	return k.c;
+}
+
+static struct sw_port_counters counters(struct bench *x, struct dummy *d)
+{
+	return counters_of(x, d->port);
 }
 
 static void learns_and_forwards(void **state)
@@ -297,7 +302,8 @@ static void got_up(void *arg, struct pkt *k)
 {
 	struct up *u = arg;
 
-	u->got++;
+	if (u->got++)
+		sw_slow_refuse(k, DROP_SVC_MALFORMED);
 	pkt_free(sw_main_pool(u->x->sw), k);
 }
 
@@ -309,6 +315,8 @@ static void up_tx(struct port *p, struct worker *w, struct pkt_out *v, unsigned 
 		struct pkt *k = v[i].pkt;
 		if (k->flags & PKT_SHARED)
 			k = pkt_copy(worker_pool(w), k);
+		if (k)
+			k->offered_to = p;
 		if (!k || !worker_slow_up(w, &u->sink, k)) {
 			v[i].drop = DROP_SVC_QUEUE;
 			if (k && k != v[i].pkt)
@@ -328,6 +336,7 @@ static void slow_path_both_ways(void **state)
 	domain_idx d = sw_domain_of_vid(x->sw, 10);
 	struct port_conf conf = {.vlan = {.mode = VLAN_INTERNAL}, .domain = d, .known_only = true};
 	struct up u = {.x = x};
+	struct sw_totals t;
 	struct port *p;
 	uint8_t f[64];
 
@@ -342,6 +351,11 @@ static void slow_path_both_ways(void **state)
 	settle(x);
 	assert_int_equal(u.got, 2);
 	assert_int_equal(b->n_out, 2);
+	struct sw_port_counters gw = counters_of(x, p); /* the second was refused by main */
+	assert_int_equal(gw.offered, 2);
+	assert_int_equal(gw.tx_packets, 1);
+	assert_int_equal(gw.tx_bytes, 64);
+	assert_int_equal(gw.tx_drop[DROP_SVC_MALFORMED], 1);
 	struct pkt *k = pkt_from(sw_main_pool(x->sw), f, dummy_frame(f, A, C, -1, sizeof(f)));
 	sw_slow_down(p, d, k);
 	settle(x);
@@ -351,7 +365,11 @@ static void slow_path_both_ways(void **state)
 	push(b, ALL, C, -1); /* the gateway's address, forged */
 	settle(x);
 	assert_int_equal(counters(x, b).rx_drop[DROP_SRC_STATIC], 1);
-	sw_port_del(p);
+	push(a, C, A, -1);
+	settle(x);
+	sw_port_del(p); /* with a refusal that nobody has asked for yet */
+	sw_counters(x->sw, &t, pick_port, &(struct pick){0});
+	assert_int_equal(t.gone_tx_drop[DROP_SVC_MALFORMED], 2);
 }
 
 /* ---- members ---- */
