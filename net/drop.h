@@ -24,6 +24,7 @@
 	X(RX_OVERRUN, "rx-overrun", "the kernel's queue toward the switch was full")               \
 	X(RX_MEMBER_LIMIT, "rx-member-limit", "from one peer more than the port may have")         \
 	X(RX_BAD_PEER, "rx-bad-peer", "from a sender that is not, or cannot be, a peer")           \
+	X(RX_STRANGER, "rx-stranger", "to a udp port from another address than its peer's")        \
 	/* Ethernet and VLAN */                                                                    \
 	X(ETH_SRC_GROUP, "eth-src-group", "source MAC is a group address")                         \
 	X(ETH_SRC_ZERO, "eth-src-zero", "source MAC is all zeroes")                                \

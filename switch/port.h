@@ -110,6 +110,10 @@ struct port_ops {
 	/* Worker; optional: the fd given to port_watch_write() takes data again. */
 	void (*writable)(struct port *p, struct worker *w);
 
+	/* Worker, between two bursts; optional: port_rx_lost() for what the kernel has dropped
+	 * by itself, before a picture of the counters is taken. */
+	void (*collect)(struct port *p);
+
 	/* Main; optional: what port_event(p, code) said.  p may be a member. */
 	void (*event)(struct port *p, unsigned code);
 

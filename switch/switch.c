@@ -975,6 +975,8 @@ static void sum_counters(const struct port *p, struct sw_port_counters *o)
 static void copy_counters(struct port *p, struct sw_port_counters *o)
 {
 	fold_slow(p);
+	if (p->ops->collect)
+		p->ops->collect(p);
 	sum_counters(p, o);
 }
 
