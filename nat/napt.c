@@ -316,6 +316,22 @@ static enum drop_reason cross(struct session *s, struct transit *t, enum side to
 	return napt_emit(s, t, to == TO_OUTSIDE);
 }
 
+/* Why a packet can neither be of a session nor an error about one. */
+static inline enum drop_reason untranslatable(const struct pkt *k, uint8_t echo)
+{
+	if (unlikely(!(k->flags & PKT_L4)))
+		return k->flags & PKT_FRAGMENT ? DROP_NAT_FRAGMENT : DROP_NAT_PROTOCOL;
+	switch (k->ip_proto) {
+	case IPPROTO4_TCP:
+	case IPPROTO4_UDP:
+		return DROP_NONE;
+	case IPPROTO4_ICMP:
+		return pkt_icmp(k)->type == echo || icmp_is_error(k) ? DROP_NONE : DROP_NAT_PROTOCOL;
+	default:
+		return DROP_NAT_PROTOCOL;
+	}
+}
+
 /* ---- from inside ---- */
 
 /* Whether the destination is something that this NAT never routes to. */
@@ -401,19 +417,6 @@ static enum drop_reason first_out(struct gateway *g, struct transit *t, struct l
 	return why;
 }
 
-static bool translates(const struct pkt *k, uint8_t icmp_type)
-{
-	switch (k->ip_proto) {
-	case IPPROTO4_TCP:
-	case IPPROTO4_UDP:
-		return true;
-	case IPPROTO4_ICMP:
-		return pkt_icmp(k)->type == icmp_type;
-	default:
-		return false;
-	}
-}
-
 enum drop_reason napt_from_inside(struct gateway *g, struct transit *t)
 {
 	struct nat *n = g->nat;
@@ -421,12 +424,11 @@ enum drop_reason napt_from_inside(struct gateway *g, struct transit *t)
 
 	if (unlikely(frag_is_later(t->k)))
 		return frag_follow(n, t);
-	if (unlikely(!(t->k->flags & PKT_L4)))
-		return t->k->flags & PKT_FRAGMENT ? DROP_NAT_FRAGMENT : DROP_NAT_PROTOCOL;
+	why = untranslatable(t->k, ICMP4_ECHO);
+	if (unlikely(why))
+		return why;
 	if (icmp_is_error(t->k))
 		return napt_icmp_from_inside(g, t);
-	if (!translates(t->k, ICMP4_ECHO))
-		return DROP_NAT_PROTOCOL;
 
 	const struct ip4_hdr *ip = pkt_ip4(t->k);
 	struct l4_ports p = ports_of(t->k, TO_OUTSIDE);
@@ -513,12 +515,11 @@ enum drop_reason napt_from_outside(struct uplink *u, struct transit *t)
 
 	if (unlikely(frag_is_later(t->k)))
 		return frag_follow(n, t);
-	if (unlikely(!(t->k->flags & PKT_L4)))
-		return t->k->flags & PKT_FRAGMENT ? DROP_NAT_FRAGMENT : DROP_NAT_PROTOCOL;
+	why = untranslatable(t->k, ICMP4_ECHO_REPLY);
+	if (unlikely(why))
+		return why;
 	if (icmp_is_error(t->k))
 		return napt_icmp_from_outside(u, t);
-	if (!translates(t->k, ICMP4_ECHO_REPLY))
-		return DROP_NAT_PROTOCOL;
 
 	const struct ip4_hdr *ip = pkt_ip4(t->k);
 	struct l4_ports p = ports_of(t->k, TO_INSIDE);
