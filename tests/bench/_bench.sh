@@ -86,7 +86,7 @@ bridge_peer() {
 # Open vSwitch in user space with two TAPs: namespaces ovsa and ovsb
 ovs_peer() {
 	local d
-	d=$("$HERE/../bench/peers.sh") || return 1
+	d=$("$HERE/../peers.sh" ovs) || return 1
 	ns ovs ovsa ovsb
 	mkdir -p "$T/ovs"
 	OVS=(env "LD_LIBRARY_PATH=$d/usr/lib/x86_64-linux-gnu" "OVS_RUNDIR=$T/ovs" "OVS_LOGDIR=$T/ovs" "OVS_DBDIR=$T/ovs" "OVS_PKGDATADIR=$d/usr/share/openvswitch")
