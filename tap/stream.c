@@ -299,7 +299,11 @@ static void dial_later(struct stream *s)
 static void release_on_worker(struct worker *w, void *arg)
 {
 	struct stream *s = arg;
+	uint32_t begun = s->in.end - s->in.start; /* of a frame that will not be whole any more */
 
+	if (begun && !s->in.bad)
+		port_rx_lost(s->port, DROP_RX_TRUNCATED, 1, begun);
+	s->in.start = s->in.end = 0;
 	if (s->pend_len && s->pend_bytes) /* was counted as sent */
 		port_tx_undo(s->port, DROP_TX_GONE, s->pend_bytes);
 	s->pend_len = s->pend_off = 0;

@@ -61,6 +61,8 @@ check "but what came before was taken" macs
 oversize() { [ "$(rx_drop x rx-oversize)" -ge 1 ]; }
 check "and it is counted" wait_for 2 oversize
 check "half a frame, then the end" misbehave half
+truncated() { [ "$(rx_drop x rx-truncated)" = 1 ]; }
+check "is counted" wait_for 2 truncated
 check "frames in single bytes" misbehave bytewise
 check "the others still talk" pings a 10.0.0.2
 spawn misbehave deaf

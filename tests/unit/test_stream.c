@@ -201,6 +201,28 @@ static void test_impossible_length(void **state)
 	close(fd);
 }
 
+static void test_end_with_a_frame_half_received(void **state)
+{
+	static const uint8_t half[] = {0, 0, 0, 2, 'o', 'k', 0, 0, 0, 60, 'n', 'o'};
+	struct pkt *k[PKT_BURST];
+	int fd = dial();
+
+	assert_int_equal(write(fd, half, sizeof(half)), sizeof(half));
+	assert_int_equal(fake.port.ops->rx_burst(&fake.port, 0, FAKE_WORKER, k, PKT_BURST), 1);
+	pkt_free(fake.pool, k[0]);
+	close(fd);
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(fake.port.ops->rx_burst(&fake.port, 0, FAKE_WORKER, k, PKT_BURST), 0);
+	fake.port.ops->event(&fake.port, fake.events);
+	assert_int_equal(fake.lost[DROP_RX_TRUNCATED], 1);
+	fd = dial(); /* nothing of it is left over */
+	assert_int_equal(write(fd, half, 6), 6);
+	assert_int_equal(fake.port.ops->rx_burst(&fake.port, 0, FAKE_WORKER, k, PKT_BURST), 1);
+	assert_int_equal(k[0]->len, 2);
+	pkt_free(fake.pool, k[0]);
+	close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest t[] = {
@@ -210,6 +232,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_end_with_a_frame_half_sent, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_second_is_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_impossible_length, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_end_with_a_frame_half_received, setup, teardown),
 	};
 	return cmocka_run_group_tests(t, NULL, NULL);
 }
