@@ -53,6 +53,20 @@ first=$(lease_word a ip)
 check "a asks again" dhcp a ta
 check "and keeps its address" test "$(lease_word a ip)" = "$first"
 
+spawn on a env "LEASE_FILE=$T/renew" udhcpc -i ta -f -n -t 5 -T 1 -s "$HERE/udhcpc.script"; renewer=$SPAWNED
+word() { grep -q "^event=$1" "$T/renew"; }
+check "a stays, and holds a lease" wait_for 5 word bound
+requests() { jctl '.dhcp.lab.request' counters; }
+discovers() { jctl '.dhcp.lab.discover' counters; }
+asked=$(requests) discovered=$(discovers)
+kill -USR1 "$renewer"
+check "it renews by unicast (RFC 2131 4.4.5)" wait_for 5 word renew
+check "with one request" test "$(requests)" = $((asked + 1))
+check "and no discover" test "$(discovers)" = "$discovered"
+check "and keeps its address" eval 'grep "^ip=" "$T/renew" | tail -n 1 | grep -qx "ip=$first"'
+end_spawned "$renewer"
+ipn a addr flush dev ta
+
 cat >"$T/dhclient.script" <<'EOS'
 #!/bin/sh
 echo "$reason ${new_ip_address:-}" >>"$DHC"

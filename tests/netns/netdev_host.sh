@@ -68,6 +68,9 @@ check "the wire reaches the host" pings h 10.0.0.9
 check "a guest reaches the host" pings a 10.0.0.9
 check "the host reaches a guest" pings $SW 10.0.0.2
 check "the host reaches the wire" pings $SW 10.0.0.1
+check "the port is removed at run time" ctl port del e
+check "all restored" as_before
+check "SIGHUP brings it back" eval 'kill -HUP "$DAEMON" && wait_for 3 pings a 10.0.0.1'
 once() { [ "$(on h ping -n -c 5 -i 0.05 -W 1 10.0.0.9 | grep -c DUP)" = 0 ] && [ "$(on a ping -n -c 5 -i 0.05 -W 1 10.0.0.9 | grep -c DUP)" = 0 ]; }
 check "nothing arrives twice" once
 if command -v iperf3 >/dev/null; then
