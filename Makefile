@@ -92,8 +92,8 @@ fuzz: $(FUZZ_BIN) ## explore with every fuzz target for FUZZ_SECONDS each
 lint: ## layers, third-party headers, long functions, documents that rot
 	@tests/lint.sh
 
-format: ## clang-format over the sources
-	@clang-format -i $$(git ls-files '*.c' '*.h')
+format: ## clang-format over the lines that are not committed yet
+	@git clang-format --quiet --force --extensions c,h HEAD >/dev/null || true
 
 docs: $(BUILD)/vswitchctl ## regenerate the reference pages from the tables in the code
 	@tests/docs.sh write

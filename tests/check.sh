@@ -5,7 +5,7 @@
 #		[BUILD=build] [CI=true] tests/check.sh [PATTERN]
 #
 # Unit tests, replays of the fuzz corpora, stories in namespaces (two at a time), stories with guests
-# (one at a time: each boots two machines), lint.  PATTERN (a glob over names such as
+# (one at a time: each boots two machines), lint, make.  PATTERN (a glob over names such as
 # "netns/nat*") picks some.  Logs stay in $BUILD/check/.  A test ends with 0, 77 for a skip with
 # "SKIP: why", or a failure; with CI=true a skipped required story is a failure.
 set -u
@@ -81,6 +81,7 @@ for b in ${REPLAY_BIN:-}; do
 done
 wait
 if wanted lint; then one lint tests/lint.sh; fi
+if wanted make; then one make tests/make.sh; fi
 for s in tests/netns/[!_]*.sh; do
 	name=netns/$(basename "$s" .sh)
 	wanted "$name" || continue
