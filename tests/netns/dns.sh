@@ -48,6 +48,9 @@ check "a name from the host's resolver" gives 192.0.2.1 a 10.10.10.1 www.example
 check "over TCP" gives 192.0.2.1 a 10.10.10.1 +tcp www.example.com
 check "a large answer is truncated, then fetched by TCP" eval '[ "$(ask a 10.10.10.1 +bufsize=512 TXT big.example.com | tr -d "\" \n" | wc -c)" = 2000 ]'
 check "a listed resolver is reached through the uplink" gives 192.0.2.5 f 10.10.20.1 www.example.com
+check "one that answers twice" gives 192.0.2.5 f 10.10.20.1 twice.example.com
+stray() { [ "$(tx_drop uplink/wan svc-stray)" = 1 ]; }
+check "is counted the second time" wait_for 3 stray
 echo "nameserver 198.51.100.3" >"$T/resolv.conf"
 check "a changed resolv.conf is followed" wait_for 6 gives 192.0.2.3 a 10.10.10.1 other.example.com
 garbage() { echo "no dns at all" | on a nc -u -w 1 10.10.10.1 53; gives "$(lease_word b ip)" a 10.10.10.1 web2.lab.internal; }

@@ -22,7 +22,7 @@ cat >"$T/malformed.py" <<'EOP'
 import json, os, socket, subprocess, sys, time
 import logging
 logging.getLogger("scapy").setLevel(logging.ERROR)
-from scapy.all import ARP, Dot1Q, Ether, ICMP, IP, IPv6, Raw, TCP, UDP, raw
+from scapy.all import ARP, Dot1Q, Ether, ICMP, IP, IPv6, IPv6ExtHdrFragment, Raw, TCP, UDP, raw
 from wire import Wire
 b = Wire("b", "tb")
 me, dst = "02:00:00:00:00:07", b.mac.hex(":")
@@ -51,6 +51,7 @@ tcp, udp, icmp = E() / I() / TCP() / pad, E() / I() / UDP(dport=9) / pad, E() / 
 cases = [
     ("rx-runt", b"\x02" * 10),
     ("rx-oversize", raw(E(type=0x88B5)) + bytes(70000)),
+    ("rx-truncated", raw(E(type=0x88B5)) + bytes(80000)),  # more than is read at all
     ("eth-src-group", raw(Ether(src="03:00:00:00:00:07", dst=dst, type=0x88B5) / pad)),
     ("eth-src-zero", raw(Ether(src="00:00:00:00:00:00", dst=dst, type=0x88B5) / pad)),
     ("eth-length", raw(E(type=0x0400) / pad)),
@@ -68,6 +69,7 @@ cases = [
     ("ip4-fragment", raw(E() / I(frag=8191, proto=17) / Raw(bytes(100)))),
     ("ip6-truncated", cut(E() / IPv6(dst="fd00::1") / UDP() / pad, 40)),
     ("ip6-header", patch(E() / IPv6(dst="fd00::1") / UDP() / pad, 14, 0x50)),
+    ("ip6-fragment", raw(E() / IPv6(dst="fd00::1") / IPv6ExtHdrFragment(offset=8191, nh=17) / Raw(bytes(104)))),
     ("tcp-malformed", sum4(patch(cut(tcp, 14 + 20 + 12), 16, 0, 32))),
     ("tcp-malformed", patch(tcp, 14 + 20 + 12, 0x10)),
     ("udp-malformed", sum4(patch(cut(udp, 14 + 20 + 6), 16, 0, 26))),

@@ -2,8 +2,8 @@
 """A resolver for stories: resolver.py ADDRESS ANSWER, UDP and TCP on port 53.
 
 Every A question is answered with ANSWER; TXT of big.* with 2000 bytes, truncated over UDP
-to 512.  silent.* gets nothing."""
-import socket, struct, sys, threading
+to 512.  silent.* gets nothing, twice.* everything once more a moment later."""
+import socket, struct, sys, threading, time
 
 here, answer = sys.argv[1:3]
 
@@ -66,4 +66,7 @@ while True:
     q, who = u.recvfrom(4096)
     r = reply(q, True)
     if r:
+        u.sendto(r, who)
+    if b"\5twice" in q:
+        time.sleep(0.2)
         u.sendto(r, who)

@@ -331,6 +331,20 @@ static void guest_session_limit(void **state)
 	assert_int_equal(sessions(x), 6);
 }
 
+static void other_protocols(void **state)
+{
+	struct nb *x = *state;
+	struct nb_pkt gre = nb_out(47, G1, 0, R1, 0), back = {.proto = 47, .src = R1, .dst = OUTSIDE};
+
+	nb_send(x, x->guest, &gre);
+	assert_int_equal(nb_drops(gateway_port(x->gw), DROP_NAT_PROTOCOL), 1);
+	back.dst_mac = UP_MAC;
+	back.src_mac = WORLD_MAC;
+	nb_send(x, x->world, &back);
+	assert_int_equal(nb_drops(uplink_port(x->up), DROP_NAT_PROTOCOL), 1);
+	assert_int_equal(x->world->n_out + x->guest->n_out, 0);
+}
+
 static void full_table_takes_from_the_heaviest(void **state)
 {
 	struct nb *x = *state;
@@ -627,7 +641,7 @@ int main(void)
 		T(tcp_reset_does_not_end),
 		T(tcp_without_syn_is_reset),
 		T(mss_is_clamped),
-		T(guest_session_limit),
+		T(guest_session_limit), T(other_protocols),
 		cmocka_unit_test_setup_teardown(full_table_takes_from_the_heaviest, setup_small, teardown),
 		T(ports_run_out),
 		T(random_ports_spread),

@@ -219,6 +219,41 @@ static void a_port_that_does_not_read_harms_only_itself(void **state)
 	assert_int_equal(counters(x, b).tx_drop[DROP_TX_FULL], 100);
 }
 
+static void what_does_not_fit_is_dropped(void **state)
+{
+	struct bench *x = *state;
+	struct port_conf conf = dummy_access(10);
+	struct dummy *a = port(x, "a", conf), *b = dummy_new(x->sw, "b", &conf, (struct port_caps){0, 1000});
+	uint8_t f[1014 + 4 + 1];
+
+	x->port[x->n++] = b;
+	dummy_push(a, f, dummy_frame(f, ALL, A, -1, 1014 + 4)); /* room for an inner tag */
+	dummy_push(a, f, dummy_frame(f, ALL, A, -1, sizeof(f)));
+	settle(x);
+	assert_int_equal(b->n_out, 1);
+	assert_int_equal(counters(x, b).tx_drop[DROP_TX_OVERSIZE], 1);
+}
+
+static void moves_are_counted(void **state)
+{
+	struct bench *x = *state;
+	struct dummy *a = port(x, "a", dummy_access(10)), *b = port(x, "b", dummy_access(10));
+	struct sw_totals t;
+	struct books books = {0};
+
+	push(a, ALL, A, -1);
+	settle(x);
+	assert_int_equal(counters(x, b).mac_moves, 0);
+	for (unsigned i = 0; i < 3; i++) { /* to b, to a, to b */
+		push(i % 2 ? a : b, ALL, A, -1);
+		settle(x);
+	}
+	sw_counters(x->sw, &t, check_port, &books);
+	assert_int_equal(t.mac_moves, 3);
+	assert_int_equal(t.macs, 1);
+	assert_int_equal(counters(x, b).mac_moves + counters(x, a).mac_moves, 3);
+}
+
 static void limits_isolation_and_down(void **state)
 {
 	struct bench *x = *state;
@@ -446,6 +481,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(learns_and_forwards), T(tags_at_the_edge_only),
 		T(a_port_that_does_not_read_harms_only_itself), T(limits_isolation_and_down),
+		T(what_does_not_fit_is_dropped), T(moves_are_counted),
 		T(ports_go_and_their_addresses_with_them), T(malformed_frames_go_nowhere),
 		T(slow_path_both_ways), T(members_come_and_go),
 	};
