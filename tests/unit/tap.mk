@@ -9,3 +9,10 @@ test_dgram_SRC := tests/unit/test_dgram.c tap/dgram.c tap/backlog.c tap/msgs.c t
 test_stream_SRC := tests/unit/test_stream.c tap/stream.c tap/backlog.c tap/msgs.c tap/usock.c tap/inaddr.c net/log.c $(TAP_FAKE)
 FUZZ += fuzz_stream
 fuzz_stream_SRC := tests/fuzz/fuzz_stream.c net/wire.c
+# rings: vring_mem.c is their guest memory, in place of tap/vhost_mem.c
+VRING := tap/vring.c tap/vring_packed.c net/pkt.c tests/unit/vring_driver.c tests/unit/vring_mem.c
+UNIT += test_vring
+test_vring_SRC := tests/unit/test_vring.c net/parse.c net/csum.c $(VRING)
+$(BUILD)/tests/bench/vring_bench: $(patsubst %.c,$(BUILD)/%.o,tests/bench/vring_bench.c $(VRING))
+	@echo "  LD    $@"
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^
