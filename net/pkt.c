@@ -189,10 +189,25 @@ static inline void big_put(struct pkt_pool *p, void *s)
 	p->big[p->n_big++] = s;
 }
 
+/* Clears the struct in stores of 16 bytes.  For a memset() of this size gcc emits rep stos, which takes
+ * longer to start than all of them take. */
+static inline void clear(struct pkt *k)
+{
+	typedef uint64_t words __attribute__((vector_size(16), may_alias));
+	words *w = (words *)k, zero = {0};
+
+	_Static_assert(offsetof(struct pkt, offered_to) == 6 * sizeof(*w) &&
+			       sizeof(*k) == 6 * sizeof(*w) + sizeof(k->offered_to),
+		       "as below");
+	w[0] = zero, w[1] = zero, w[2] = zero, w[3] = zero; /* a loop would become a memset() */
+	w[4] = zero, w[5] = zero;
+	k->offered_to = NULL;
+}
+
 /* What pkt_new() sets, by name: the rest of the struct is written before it is read. */
 static inline void start_empty(struct pkt *k)
 {
-	memset(k, 0, sizeof(*k));
+	clear(k);
 	k->head = (uint8_t *)k + PKT_HEAD_OFF;
 	k->in_port = PORT_NONE;
 	k->domain = DOMAIN_NONE;
