@@ -16,3 +16,6 @@ test_vring_SRC := tests/unit/test_vring.c net/parse.c net/csum.c $(VRING)
 $(BUILD)/tests/bench/vring_bench: $(patsubst %.c,$(BUILD)/%.o,tests/bench/vring_bench.c $(VRING))
 	@echo "  LD    $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^
+VHOST := tap/vhost_user.c tap/vhost_dev.c tap/vhost_msg.c tap/vhost_mem.c tap/usock.c net/log.c
+UNIT += test_vhost_user
+test_vhost_user_SRC := tests/unit/test_vhost_user.c tests/unit/vring_fake.c $(VHOST) $(TAP_FAKE)

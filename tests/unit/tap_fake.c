@@ -1,5 +1,6 @@
 /* See tap_fake.h. */
 #include "tests/unit/tap_fake.h"
+#include "switch/switch.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -25,6 +26,7 @@ struct loop_timer {
 	void (*fn)(void *arg);
 	void *arg;
 	bool armed;
+	nsec_t in;
 };
 static struct loop_fd *fds[8];
 static struct loop_timer *timers[8];
@@ -59,7 +61,7 @@ struct loop_timer *loop_timer_new(struct loop *l, void (*fn)(void *arg), void *a
 	struct loop_timer *t = malloc(sizeof(*t));
 	unsigned i = 0;
 
-	*t = (struct loop_timer){fn, arg, false};
+	*t = (struct loop_timer){fn, arg, false, 0};
 	while (timers[i])
 		i++;
 	return timers[i] = t;
@@ -68,6 +70,12 @@ struct loop_timer *loop_timer_new(struct loop *l, void (*fn)(void *arg), void *a
 void loop_timer_arm(struct loop_timer *t, nsec_t in)
 {
 	t->armed = true;
+	t->in = in;
+}
+
+void loop_timer_stop(struct loop_timer *t)
+{
+	t->armed = false;
 }
 
 void loop_timer_free(struct loop_timer *t)
@@ -92,7 +100,7 @@ void fake_loop_run(bool fire_timers)
 			fds[i]->fn(fds[i]->arg, p.fd, fds[i]->events);
 	}
 	for (unsigned i = 0; fire_timers && i < ARRAY_SIZE(timers); i++) {
-		if (timers[i] && timers[i]->armed) {
+		if (timers[i] && timers[i]->armed && (!fake.pass || timers[i]->in <= fake.pass)) {
 			timers[i]->armed = false;
 			timers[i]->fn(timers[i]->arg);
 		}
@@ -138,14 +146,55 @@ int sw_port_add(struct sw *sw, const char *name, const struct port_ops *ops, voi
 
 int port_start(struct port *p, int fd)
 {
-	(void)fd;
 	p->running = true;
+	fake.starts++;
 	return 0;
 }
 
 void port_stop(struct port *p)
 {
 	p->running = false;
+	for (unsigned q = 0; q < PORT_QUEUES_MAX; q++)
+		fake.queue_fd[q] = -1;
+}
+
+int port_queue_start(struct port *p, unsigned queue, int fd)
+{
+	if (!p->running || queue >= PORT_QUEUES_MAX || fake.queue_fd[queue] >= 0)
+		return -EALREADY;
+	fake.queue_fd[queue] = fd;
+	return 0;
+}
+
+void port_queue_stop(struct port *p, unsigned queue)
+{
+	fake.queue_fd[queue] = -1;
+}
+
+void port_set_caps(struct port *p, struct port_caps caps)
+{
+	p->caps = caps;
+}
+
+void sw_synchronize(struct sw *sw)
+{
+	fake.synced++;
+}
+
+unsigned sw_workers(const struct sw *sw)
+{
+	return 1;
+}
+
+unsigned worker_index(const struct worker *w)
+{
+	return 0;
+}
+
+void sw_slow_down(struct port *in, domain_idx dom, struct pkt *k)
+{
+	pkt_free(fake.pool, fake.injected);
+	fake.injected = k;
 }
 
 int port_member_new(struct port *parent, const char *peername, void *peer, unsigned limit,
@@ -251,6 +300,8 @@ int fake_setup(void **state)
 {
 	memset(&fake, 0, sizeof(fake));
 	fake.now = NSEC_PER_SEC;
+	for (unsigned q = 0; q < PORT_QUEUES_MAX; q++)
+		fake.queue_fd[q] = -1;
 	fake.arena = arena_new(SMALL, BIG);
 	fake.pool = fake.arena ? pkt_pool_new(fake.arena) : NULL;
 	return !fake.pool;
@@ -265,6 +316,7 @@ int fake_teardown(void **state)
 		port_stop(&fake.port);
 		fake.port.ops->close(&fake.port);
 	}
+	pkt_free(fake.pool, fake.injected);
 	pkt_pool_free(fake.pool);
 	struct arena_stats st = arena_stats(fake.arena);
 	arena_free(fake.arena);

@@ -13,10 +13,14 @@ struct fake {
 	struct arena *arena;
 	struct pkt_pool *pool;
 	nsec_t now, tick_at;
+	nsec_t pass; /* fake_loop_run() fires timers of at most this; 0: all */
 	struct port port; /* the one that was added */
 	struct port *member[FAKE_MEMBERS];
 	unsigned members, ended, events, undone;
 	size_t undone_bytes;
+	unsigned starts, synced;
+	int queue_fd[PORT_QUEUES_MAX]; /* of started queues; -1 */
+	struct pkt *injected;	       /* the last of sw_slow_down() */
 	unsigned lost[DROP_COUNT], undone_why[DROP_COUNT];
 	struct {
 		struct port *port;
