@@ -17,6 +17,17 @@ static const char *field(const struct attach_text *a, const char *key)
 	return s ? s : "";
 }
 
+static int queues_of(const struct attach_text *a)
+{
+	int n = (int)json_integer_value(json_object_get(a->port, "queues"));
+	return n > 1 ? n : 1;
+}
+
+static bool we_dial(const struct attach_text *a)
+{
+	return strcmp(field(a, "role"), "client") == 0;
+}
+
 /* ---- QEMU: two options for its command line ---- */
 
 static void qemu_device(FILE *out, const struct attach_text *a)
@@ -35,9 +46,9 @@ static void qemu_dgram(FILE *out, const struct attach_text *a)
 
 static void qemu_stream(FILE *out, const struct attach_text *a)
 {
-	bool we_dial = *field(a, "connect");
-	fprintf(out, "-netdev stream,id=n0,server=%s,addr.type=unix,addr.path=%s", we_dial ? "on" : "off",
-		field(a, we_dial ? "connect" : "listen"));
+	bool dials = *field(a, "connect");
+	fprintf(out, "-netdev stream,id=n0,server=%s,addr.type=unix,addr.path=%s", dials ? "on" : "off",
+		field(a, dials ? "connect" : "listen"));
 	qemu_device(out, a);
 }
 
@@ -62,6 +73,23 @@ static void qemu_tap(FILE *out, const struct attach_text *a)
 {
 	fprintf(out, "-netdev tap,id=n0,ifname=%s,script=no,downscript=no", field(a, "interface"));
 	qemu_device(out, a);
+}
+
+/* The guest's memory must be shared with us, which takes a backend of its own; its size is
+ * said twice. */
+static void qemu_vhost_user(FILE *out, const struct attach_text *a)
+{
+	int queues = queues_of(a);
+	fprintf(out,
+		"-m 1G -object memory-backend-memfd,id=mem,size=1G,share=on -numa node,memdev=mem "
+		"-chardev socket,id=c0,path=%s,%s -netdev vhost-user,id=n0,chardev=c0",
+		field(a, "socket"), we_dial(a) ? "server=on,wait=off" : "reconnect=1");
+	if (queues > 1)
+		fprintf(out, ",queues=%d", queues);
+	fprintf(out, " -device virtio-net-pci,netdev=n0,mac=%s", a->mac);
+	if (queues > 1) /* an interrupt for each ring, one for the configuration, one for control */
+		fprintf(out, ",mq=on,vectors=%d", 2 * queues + 2);
+	fputc('\n', out);
 }
 
 /* ---- libvirt: an element for the domain's <devices> ---- */
@@ -98,6 +126,44 @@ static void libvirt_udp(FILE *out, const struct attach_text *a)
 		a->mac, remote, rport, local, lport);
 }
 
+/* The mode is the guest's side. */
+static void libvirt_vhost_user(FILE *out, const struct attach_text *a)
+{
+	int queues = queues_of(a);
+	fprintf(out,
+		"<!-- in <domain>: -->\n"
+		"<memoryBacking>\n"
+		"  <source type='memfd'/>\n"
+		"  <access mode='shared'/>\n"
+		"</memoryBacking>\n"
+		"<!-- in <devices>: -->\n"
+		"<interface type='vhostuser'>\n"
+		"  <mac address='%s'/>\n",
+		a->mac);
+	if (we_dial(a))
+		fprintf(out, "  <source type='unix' path='%s' mode='server'/>\n", field(a, "socket"));
+	else
+		fprintf(out,
+			"  <source type='unix' path='%s' mode='client'>\n"
+			"    <reconnect enabled='yes' timeout='1'/>\n"
+			"  </source>\n",
+			field(a, "socket"));
+	fprintf(out, "  <model type='virtio'/>\n");
+	if (queues > 1)
+		fprintf(out, "  <driver queues='%d'/>\n", queues);
+	fprintf(out, "</interface>\n");
+}
+
+/* ---- cloud-hypervisor: options for its command line ---- */
+
+static void cloud_vhost_user(FILE *out, const struct attach_text *a)
+{
+	fprintf(out,
+		"--memory size=1G,shared=on "
+		"--net vhost_user=true,socket=%s,vhost_mode=%s,num_queues=%d,mac=%s\n",
+		field(a, "socket"), we_dial(a) ? "server" : "client", 2 * queues_of(a), a->mac);
+}
+
 /* ---- the table ---- */
 
 static const struct {
@@ -106,12 +172,42 @@ static const struct {
 } writers[] = {
 	{"qemu", "dgram", qemu_dgram},	   {"qemu", "stream", qemu_stream}, {"qemu", "udp", qemu_udp},
 	{"qemu", "netdev", qemu_tap},	   {"libvirt", "netdev", libvirt_tap},
-	{"libvirt", "udp", libvirt_udp},
+	{"libvirt", "udp", libvirt_udp},   {"qemu", "vhost-user", qemu_vhost_user},
+	{"libvirt", "vhost-user", libvirt_vhost_user},
+	{"cloud-hypervisor", "vhost-user", cloud_vhost_user},
 };
+
+/* What each attaches by: the first is the default; a port of type netdev is asked for as "tap". */
+static const struct hypervisor {
+	const char *name, *types[6], *why;
+} hypervisors[] = {
+	{"qemu", {"dgram", "stream", "tap", "udp", "vhost-user"},
+	 "QEMU attaches by --type dgram, stream, tap, udp or vhost-user"},
+	{"libvirt", {"tap", "udp", "vhost-user"},
+	 "libvirt 9.0 attaches by --type tap, udp or vhost-user"},
+	{"cloud-hypervisor", {"vhost-user"}, "cloud-hypervisor attaches by --type vhost-user"},
+};
+
+static const struct hypervisor *hypervisor_find(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(hypervisors); i++)
+		if (strcmp(hypervisors[i].name, name) == 0)
+			return &hypervisors[i];
+	return NULL;
+}
+
+static bool attaches_by(const struct hypervisor *h, const char *type)
+{
+	for (size_t i = 0; h->types[i]; i++)
+		if (strcmp(h->types[i], type) == 0)
+			return true;
+	return false;
+}
 
 const char *attach_default_type(const char *hypervisor)
 {
-	return strcmp(hypervisor, "libvirt") == 0 ? "tap" : "dgram";
+	const struct hypervisor *h = hypervisor_find(hypervisor);
+	return h ? h->types[0] : "dgram";
 }
 
 int attach_print(FILE *out, const char *hypervisor, const struct attach_text *a, const char **why)
@@ -123,8 +219,8 @@ int attach_print(FILE *out, const char *hypervisor, const struct attach_text *a,
 			return 0;
 		}
 	}
-	*why = strcmp(hypervisor, "libvirt") == 0 ? "libvirt 9.0 attaches by --type tap or udp"
-						   : "QEMU attaches by --type dgram, stream, tap or udp";
+	const struct hypervisor *h = hypervisor_find(hypervisor);
+	*why = h ? h->why : "no such hypervisor";
 	return -ENOTSUP;
 }
 
@@ -158,15 +254,17 @@ static void local_path(const struct request *q, const char *socket, const char *
 
 static int check_arguments(const struct request *q, const char *hypervisor, struct client_error *e)
 {
+	const struct hypervisor *h = hypervisor_find(hypervisor);
+	const char *type = q->value[OPT_TYPE];
 	struct mac mac;
 	e->exit = CLIENT_USAGE;
-	if (strcmp(hypervisor, "qemu") != 0 && strcmp(hypervisor, "libvirt") != 0)
-		snprintf(e->text, sizeof(e->text), "no text for '%s': qemu or libvirt", hypervisor);
+	if (!h)
+		snprintf(e->text, sizeof(e->text), "no text for '%s': qemu, libvirt or cloud-hypervisor",
+			 hypervisor);
 	else if (q->value[OPT_MAC] && (mac_parse(q->value[OPT_MAC], &mac) || mac.b[0] & 1))
 		snprintf(e->text, sizeof(e->text), "'%s' is not a MAC address for a guest", q->value[OPT_MAC]);
-	else if (strcmp(hypervisor, "libvirt") == 0 && q->value[OPT_TYPE] &&
-		 strcmp(q->value[OPT_TYPE], "tap") != 0 && strcmp(q->value[OPT_TYPE], "udp") != 0)
-		snprintf(e->text, sizeof(e->text), "libvirt 9.0 attaches by --type tap or udp");
+	else if (type && h != &hypervisors[0] && !attaches_by(h, type)) /* QEMU: the daemon tells */
+		snprintf(e->text, sizeof(e->text), "%s", h->why);
 	else
 		e->exit = CLIENT_OK;
 	return (int)e->exit;

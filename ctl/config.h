@@ -20,6 +20,7 @@
 enum net_mode { MODE_INTERNAL, MODE_BRIDGED, MODE_HOST_ONLY, MODE_ROUTED, MODE_NAT, MODE_NAT_PER_VM };
 enum uplink_type { UPLINK_HOST, UPLINK_INTERFACE, UPLINK_NETWORK };
 enum port_type { PORT_TAP, PORT_NETDEV, PORT_DGRAM, PORT_STREAM, PORT_UDP, PORT_VHOST_USER };
+enum port_role { ROLE_SERVER, ROLE_CLIENT };
 enum host_mode { HOST_UNSET, HOST_EXCLUDE, HOST_SHARE };
 enum ip_proto_cfg { PROTO_TCP = 6, PROTO_UDP = 17 };
 enum nat_filtering { FILTER_ENDPOINT_INDEPENDENT, FILTER_ADDRESS_DEPENDENT, FILTER_ADDRESS_AND_PORT_DEPENDENT };
@@ -85,6 +86,8 @@ struct cfg_port {
 	char *listen;    /* stream: path; udp: address:port */
 	char *connect;   /* stream */
 	char *peer;      /* udp */
+	enum port_role role; /* vhost-user: client dials */
+	uint32_t queues;     /* vhost-user: pairs */
 	char *interface; /* tap, netdev */
 	enum host_mode host;
 	struct prefix4 address; /* tap; len 0 and addr 0 when absent */

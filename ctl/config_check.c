@@ -512,6 +512,19 @@ static void check_socket(struct check *k, size_t i)
 		}
 }
 
+/* A client makes no file, so there is nothing to set a mode or group of. */
+static void check_role(struct check *k, const struct cfg_port *p, struct node *n)
+{
+	static const char *const keys[] = {"mode", "group"};
+	if (p->role != ROLE_CLIENT)
+		return;
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+		if (node_get(n, keys[i]))
+			diag_at(k->d, node_get(n, keys[i])->key,
+				"'%s' goes with role 'server' only: a client makes no socket",
+				keys[i]);
+}
+
 static void check_udp(struct check *k, size_t i)
 {
 	const struct cfg_port *p = &k->c->ports[i];
@@ -619,7 +632,10 @@ static void check_port(struct check *k, size_t i)
 		check_udp(k, i);
 	else
 		check_socket(k, i);
-	bool has_socket = p->type == PORT_DGRAM || p->type == PORT_STREAM;
+	if (p->type == PORT_VHOST_USER)
+		check_role(k, p, n);
+	bool has_socket = p->type == PORT_DGRAM || p->type == PORT_STREAM ||
+			  (p->type == PORT_VHOST_USER && p->role == ROLE_SERVER);
 	if (has_socket && !p->group && k->c->control_group)
 		replace(&p->group, k->c->control_group, k->d);
 	check_interface(k, i);

@@ -3,11 +3,13 @@
 #include <string.h>
 
 #include "ctl/daemon.h"
+#include "net/headers.h"
 #include "tap/dgram.h"
 #include "tap/netdev.h"
 #include "tap/stream.h"
 #include "tap/tap.h"
 #include "tap/udp.h"
+#include "tap/vhost_user.h"
 
 static int open_tap(struct daemon *d, const struct cfg_port *c, const struct port_conf *conf,
 		    struct port **ret_port)
@@ -65,10 +67,28 @@ static int open_udp(struct daemon *d, const struct cfg_port *c, const struct por
 	return udp_open(d->sw, d->loop, c->name, &u, conf, ret_port);
 }
 
+static int open_vhost_user(struct daemon *d, const struct cfg_port *c,
+			   const struct port_conf *conf, struct port **ret_port)
+{
+	const struct cfg_network *n = c->network ? config_network(d->running, c->network) : NULL;
+	struct vhost_user_config v = {
+		.socket = c->socket,
+		.client = c->role == ROLE_CLIENT,
+		.queues = c->queues,
+		.mode = c->mode,
+		.group = c->group,
+		.mtu = n ? n->mtu : 0,
+		.has_mac = c->has_mac,
+		.mac = c->mac,
+	};
+
+	return vhost_user_open(d->sw, d->loop, c->name, &v, conf, ret_port);
+}
+
 static int (*const openers[])(struct daemon *d, const struct cfg_port *c,
 			      const struct port_conf *conf, struct port **ret_port) = {
 	[PORT_TAP] = open_tap,	     [PORT_NETDEV] = open_netdev, [PORT_DGRAM] = open_dgram,
-	[PORT_STREAM] = open_stream, [PORT_UDP] = open_udp,	  [PORT_VHOST_USER] = NULL,
+	[PORT_STREAM] = open_stream, [PORT_UDP] = open_udp,	  [PORT_VHOST_USER] = open_vhost_user,
 };
 
 void ports_conf(const struct config *cfg, const struct cfg_port *c, struct port_conf *ret_conf)
@@ -101,6 +121,13 @@ static bool same(const char *a, const char *b)
 	return a == b || (a && b && strcmp(a, b) == 0);
 }
 
+/* A vhost-user guest may read its address from us; for all others it is the FDB's affair. */
+static bool same_guest_mac(const struct cfg_port *a, const struct cfg_port *b)
+{
+	return a->type != PORT_VHOST_USER ||
+	       (a->has_mac == b->has_mac && (!a->has_mac || mac_eq(a->mac, b->mac)));
+}
+
 bool ports_same_attachment(const struct cfg_port *a, const struct cfg_port *b)
 {
 	return a->type == b->type && same(a->socket, b->socket) && same(a->listen, b->listen) &&
@@ -108,5 +135,6 @@ bool ports_same_attachment(const struct cfg_port *a, const struct cfg_port *b)
 	       same(a->interface, b->interface) && a->host == b->host &&
 	       a->has_address == b->has_address &&
 	       (!a->has_address || (a->address.addr == b->address.addr && a->address.len == b->address.len)) &&
-	       a->mode == b->mode && same(a->group, b->group);
+	       a->mode == b->mode && same(a->group, b->group) && a->role == b->role &&
+	       a->queues == b->queues && same_guest_mac(a, b);
 }

@@ -39,9 +39,10 @@ static const struct choice port_types[] = {
 	{"dgram", PORT_DGRAM},
 	{"stream", PORT_STREAM},
 	{"udp", PORT_UDP},
-	{"vhost-user", PORT_VHOST_USER, "dgram, stream and tap attach the same guests"},
+	{"vhost-user", PORT_VHOST_USER},
 	{},
 };
+static const struct choice roles[] = {{"server", ROLE_SERVER}, {"client", ROLE_CLIENT}, {}};
 static const struct choice host_modes[] = {{"exclude", HOST_EXCLUDE}, {"share", HOST_SHARE}, {}};
 static const struct choice protos[] = {{"tcp", PROTO_TCP}, {"udp", PROTO_UDP}, {}};
 static const struct choice mappings[] = {
@@ -200,15 +201,27 @@ static const struct field network_fields[] = {
 SCHEMA(schema_network, network_fields, .what = "network", .selector = "mode",
        .size = sizeof(struct cfg_network), .block = true);
 
-#define SOCKETS (BIT(PORT_DGRAM) | BIT(PORT_STREAM))
+#define SOCKETS (BIT(PORT_DGRAM) | BIT(PORT_STREAM) | BIT(PORT_VHOST_USER))
 static const struct field port_fields[] = {
 	{"type", F_ENUM, AT(cfg_port, type), .choices = port_types, .needs = ALWAYS,
 	 .help = "`tap`: an interface of the host; `netdev`: an interface that is already there; "
-		 "`dgram`, `stream`, `udp`: sockets that QEMU and others speak"},
+		 "`dgram`, `stream`, `udp`: sockets that QEMU and others speak; `vhost-user`: a "
+		 "guest's memory, shared with us by its hypervisor, the fastest"},
 	{"socket", F_PATH, AT(cfg_port, socket), .only = BIT(PORT_DGRAM), .needs = BIT(PORT_DGRAM),
 	 .max = SUN_PATH_MAX,
 	 .help = "path of the datagram socket; any number of guests send to it, each is a member "
 		 "port"},
+	{"socket", F_PATH, AT(cfg_port, socket), .only = BIT(PORT_VHOST_USER),
+	 .needs = BIT(PORT_VHOST_USER), .max = SUN_PATH_MAX,
+	 .help = "path of the socket that the hypervisor dials, or listens on with `role: "
+		 "client`; one guest"},
+	{"role", F_ENUM, AT(cfg_port, role), .only = BIT(PORT_VHOST_USER), .choices = roles,
+	 .dflt = "server",
+	 .help = "who listens: `server`: we do; `client`: the hypervisor does, and we dial, again "
+		 "and again until it is there"},
+	{"queues", F_U32, AT(cfg_port, queues), .only = BIT(PORT_VHOST_USER), .min = 1, .max = 64,
+	 .dflt = "1",
+	 .help = "pairs of rings the guest may use; they are spread over the workers"},
 	{"listen", F_PATH, AT(cfg_port, listen), .only = BIT(PORT_STREAM), .max = SUN_PATH_MAX,
 	 .help = "path of the stream socket the guest dials; either this or `connect`"},
 	{"connect", F_PATH, AT(cfg_port, connect), .only = BIT(PORT_STREAM), .max = SUN_PATH_MAX,
@@ -254,8 +267,6 @@ static const struct field port_fields[] = {
 	{"tpid", F_UNBUILT, .help = "it goes with qinq"},
 	{"rate", F_UNBUILT, .help = "shaping comes with the guards"},
 	{"protect", F_UNBUILT, .help = "the guards come later"},
-	{"queues", F_UNBUILT, .help = "it goes with type vhost-user and several workers"},
-	{"role", F_UNBUILT, .help = "it goes with type vhost-user"},
 };
 SCHEMA(schema_port, port_fields, .what = "port", .selector = "type",
        .size = sizeof(struct cfg_port));

@@ -195,7 +195,8 @@ static int attach_type(struct rpc_call *c, enum port_type *ret_type)
 	static const struct {
 		const char *word;
 		enum port_type type;
-	} words[] = {{"dgram", PORT_DGRAM}, {"stream", PORT_STREAM}, {"tap", PORT_NETDEV}, {"udp", PORT_UDP}};
+	} words[] = {{"dgram", PORT_DGRAM}, {"stream", PORT_STREAM}, {"tap", PORT_NETDEV}, {"udp", PORT_UDP},
+	  {"vhost-user", PORT_VHOST_USER}};
 	const char *type = rpc_string(c, "type");
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
 		if (strcmp(words[i].word, type ? type : "dgram") == 0) {
@@ -203,7 +204,7 @@ static int attach_type(struct rpc_call *c, enum port_type *ret_type)
 			return 0;
 		}
 	}
-	return rpc_fail(c, RPC_EXIT_USAGE, "'%s' is not one of dgram, stream, tap, udp", type);
+	return rpc_fail(c, RPC_EXIT_USAGE, "'%s' is not one of dgram, stream, tap, udp, vhost-user", type);
 }
 
 /* A dgram port serves any number of guests, and so an existing one will do. */
@@ -267,6 +268,8 @@ static char *attach_spec(struct daemon *d, enum port_type type, const char *name
 		return verbs_flow("type", "dgram", "socket", path, "network", network, NULL);
 	case PORT_STREAM:
 		return verbs_flow("type", "stream", "listen", path, "network", network, NULL);
+	case PORT_VHOST_USER:
+		return verbs_flow("type", "vhost-user", "socket", path, "network", network, NULL);
 	case PORT_NETDEV:
 		return verbs_flow("type", "netdev", "interface", name, "network", network, NULL);
 	default:
@@ -298,6 +301,10 @@ static void attach_result(struct rpc_call *c, const struct cfg_port *p, const ch
 	verbs_set_text(c->result, "listen", p->listen);
 	verbs_set_text(c->result, "connect", p->connect);
 	verbs_set_text(c->result, "peer", p->peer);
+	if (p->type == PORT_VHOST_USER) {
+		verbs_set_text(c->result, "role", p->role == ROLE_CLIENT ? "client" : "server");
+		json_object_set_new(c->result, "queues", json_integer(p->queues));
+	}
 	verbs_set_text(c->result, "interface", p->type != PORT_NETDEV && p->type != PORT_TAP ? NULL :
 			p->interface ? p->interface : p->name);
 	if (p->has_mac)

@@ -247,6 +247,33 @@ static void test_attach(void **state)
 		      "<interface type='ethernet'>\n  <mac address='52:54:00:00:00:01'/>\n"
 		      "  <target dev='web1'/>\n  <model type='virtio'/>\n</interface>\n");
 	expect_attach("libvirt", "{\"type\":\"dgram\",\"socket\":\"/x\"}", NULL);
+	expect_attach("cloud-hypervisor", "{\"type\":\"udp\",\"listen\":\"127.0.0.1:1\"}", NULL);
+}
+
+#define VHOST(role, queues)                                                                        \
+	"{\"type\":\"vhost-user\",\"socket\":\"/r/s\",\"role\":\"" role "\",\"queues\":" queues "}"
+
+static void test_attach_vhost_user(void **state)
+{
+	expect_attach("qemu", VHOST("server", "1"),
+		      "-m 1G -object memory-backend-memfd,id=mem,size=1G,share=on -numa node,memdev=mem "
+		      "-chardev socket,id=c0,path=/r/s,reconnect=1 "
+		      "-netdev vhost-user,id=n0,chardev=c0 "
+		      "-device virtio-net-pci,netdev=n0,mac=52:54:00:00:00:01\n");
+	expect_attach("qemu", VHOST("client", "2"),
+		      "-m 1G -object memory-backend-memfd,id=mem,size=1G,share=on -numa node,memdev=mem "
+		      "-chardev socket,id=c0,path=/r/s,server=on,wait=off "
+		      "-netdev vhost-user,id=n0,chardev=c0,queues=2 "
+		      "-device virtio-net-pci,netdev=n0,mac=52:54:00:00:00:01,mq=on,vectors=6\n");
+	expect_attach("libvirt", VHOST("client", "2"),
+		      "<!-- in <domain>: -->\n<memoryBacking>\n  <source type='memfd'/>\n"
+		      "  <access mode='shared'/>\n</memoryBacking>\n<!-- in <devices>: -->\n"
+		      "<interface type='vhostuser'>\n  <mac address='52:54:00:00:00:01'/>\n"
+		      "  <source type='unix' path='/r/s' mode='server'/>\n  <model type='virtio'/>\n"
+		      "  <driver queues='2'/>\n</interface>\n");
+	expect_attach("cloud-hypervisor", VHOST("server", "1"),
+		      "--memory size=1G,shared=on --net vhost_user=true,socket=/r/s,"
+		      "vhost_mode=client,num_queues=2,mac=52:54:00:00:00:01\n");
 }
 
 int main(void)
@@ -254,7 +281,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_grammar), cmocka_unit_test(test_keys),   cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_table),	cmocka_unit_test(test_answers), cmocka_unit_test(test_nobody),
-		cmocka_unit_test(test_attach),
+		cmocka_unit_test(test_attach),	cmocka_unit_test(test_attach_vhost_user),
 	};
 	return cmocka_run_group_tests_name("client", tests, NULL, NULL);
 }
