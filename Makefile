@@ -82,7 +82,7 @@ check: ## every test; the last line counts them
 	@$(MAKE) --no-print-directory all unit fuzz-replay
 	@UNIT_BIN="$(UNIT_BIN)" REPLAY_BIN="$(REPLAY_BIN)" BUILD=$(BUILD) tests/check.sh
 
-bench: all ## benchmarks beside their peers, into build/bench/*.json
+bench: all testprog ## benchmarks beside their peers, into build/bench/*.json
 	@tests/deps.sh install bench net
 	@tests/bench/run.sh
 
