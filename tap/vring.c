@@ -219,23 +219,18 @@ static bool split_walk(struct vring *q, struct chain *c, struct vring_buf d)
 
 /* First pass over one frame of the driver's; true unless the ring is at fault. */
 INLINE bool split_fetch(struct vring *q, struct pkt_pool *pool, struct pkt *k, uint16_t head,
-			struct rx_frame *f)
+			struct rx_frame *f, size_t *cost)
 {
 	const struct vring_buf d = split_desc(q->desc + head * DESC_SIZE);
-	uint64_t here;
 
-	if (likely(!(d.flags & (DESC_NEXT | DESC_WRITE | DESC_INDIRECT)) &&
-		   d.len - q->hdr_len - 1 < ETH_FRAME_MAX && d.len > q->hdr_len)) {
-		const uint8_t *va = vhost_gpa(q->mem, d.addr, &here, &q->hint);
-		if (likely(va && here >= d.len)) {
-			*f = (struct rx_frame){va, d.len, 0};
-			prefetch_frame(va, d.len);
-			return true;
-		}
+	if (likely(rx_piece(q, &d, f))) {
+		*cost += d.len;
+		return true;
 	}
 	struct chain c = rx_chain(q, k);
 	if (!split_walk(q, &c, d))
 		return false;
+	*cost += c.total + c.walked * DESC_SIZE;
 	rx_walked(q, pool, k, &c, f);
 	return true;
 }
@@ -272,19 +267,18 @@ static unsigned split_dequeue(struct vring *q, struct pkt_pool *pool, struct pkt
 {
 	uint16_t head[PKT_BURST];
 	struct rx_frame f[PKT_BURST];
-	size_t bytes = 0;
+	size_t cost = 0;
 	unsigned n = split_waiting(q), got, i;
 
 	n = n < max ? n : max;
 	if (!n || !split_heads(q, head, n))
 		return 0;
 	got = pkt_new_bulk(pool, out, n);
-	for (i = 0; i < got && bytes < PORT_RX_BYTES; i++) {
-		if (unlikely(!split_fetch(q, pool, out[i], head[i], &f[i]))) {
+	for (i = 0; i < got && cost < PORT_RX_BYTES; i++) {
+		if (unlikely(!split_fetch(q, pool, out[i], head[i], &f[i], &cost))) {
 			pkt_free_bulk(pool, out, got);
 			return 0;
 		}
-		bytes += f[i].len + LINE;
 	}
 	if (unlikely(i < got)) { /* enough bytes: the others wait for the next call */
 		pkt_free_bulk(pool, out + i, got - i);
@@ -332,39 +326,41 @@ static void split_done(struct vring *q)
 
 /* An enqueue under way: what the driver gave, and what of it has been used. */
 struct split_tx {
+	struct tx_run run;
 	unsigned waiting, used; /* buffers */
-	unsigned n_iov;		/* of the scratch */
-	uint32_t too_long;	/* frames this long found no room before: do not look again */
 };
+
+/* The next buffer, when there is one. */
+INLINE enum drop_reason split_next(struct vring *q, unsigned used, uint16_t *ret_head,
+				   struct vring_buf *ret_d)
+{
+	*ret_head = load16(q->avail + AVAIL_RING + 2 * ((q->last_avail + used) & q->mask));
+	if (unlikely(*ret_head >= q->size)) {
+		q->fault = VRING_FAULT_HEAD;
+		return DROP_TX_GONE;
+	}
+	*ret_d = split_desc(q->desc + *ret_head * DESC_SIZE);
+	return DROP_NONE;
+}
 
 /* The frame in as many buffers as it takes (5.1.6.4, mergeable), else in one.  Nothing is consumed
  * unless all of it fits. */
 static enum drop_reason split_reserve_pieces(struct vring *q, struct split_tx *t,
 					     struct tx_frame *f, struct vring_buf d, uint16_t head)
 {
-	struct vring_scratch *s = q->scratch;
-	unsigned used = t->used, left = f->len;
+	unsigned used = t->used;
+	uint32_t left = f->len;
+	enum drop_reason why;
 
-	f->iov = t->n_iov;
-	f->n_iov = 0;
-	for (f->n_buf = 0;;) {
-		unsigned at = f->iov + f->n_iov;
-		struct chain c = {.v = s->iov + at,
-				  .cap = s->n_iov - at,
-				  .want = left,
-				  .write = true};
+	f->iov = t->run.n_iov;
+	for (;;) {
+		struct chain c = tx_chain(q, &t->run, f, left);
 		if (!split_walk(q, &c, d))
 			return DROP_TX_GONE;
-		if (!f->n_buf && c.total < q->hdr_len && !c.full) {
-			q->fault = VRING_FAULT_HEADER;
-			return DROP_TX_GONE;
-		}
-		if (c.full || !c.total)
-			return DROP_TX_FULL;
-		put_used(q, (uint16_t)(q->last_used + used), head, (uint32_t)c.total);
-		f->n_iov = (uint16_t)(f->n_iov + c.n);
-		f->n_buf++;
-		used++;
+		why = tx_walked(q, &t->run, f, &c);
+		if (why != DROP_NONE)
+			return why;
+		put_used(q, (uint16_t)(q->last_used + used++), head, (uint32_t)c.total);
 		left -= (uint32_t)c.total;
 		if (!left)
 			break;
@@ -372,14 +368,11 @@ static enum drop_reason split_reserve_pieces(struct vring *q, struct split_tx *t
 			return DROP_TX_OVERSIZE;
 		if (used == t->waiting)
 			return DROP_TX_FULL;
-		head = load16(q->avail + AVAIL_RING + 2 * ((q->last_avail + used) & q->mask));
-		if (head >= q->size) {
-			q->fault = VRING_FAULT_HEAD;
-			return DROP_TX_GONE;
-		}
-		d = split_desc(q->desc + head * DESC_SIZE);
+		why = split_next(q, used, &head, &d);
+		if (why != DROP_NONE)
+			return why;
 	}
-	t->n_iov += f->n_iov;
+	t->run.n_iov += f->n_iov;
 	t->used = used;
 	return DROP_NONE;
 }
@@ -388,33 +381,22 @@ static enum drop_reason split_reserve_pieces(struct vring *q, struct split_tx *t
 INLINE enum drop_reason split_reserve(struct vring *q, struct split_tx *t, const struct pkt_out *o,
 				      struct tx_frame *f)
 {
-	uint64_t here;
+	enum drop_reason why = tx_start(q, o, f);
+	struct vring_buf d;
+	uint16_t head;
 
-	f->len = q->hdr_len + o->pkt->len;
-	f->va = NULL;
-	if (unlikely(o->tag.tpid)) {
-		f->len += TAG_LEN;
-		if (o->pkt->head_len < TAG_AT)
-			return DROP_TX_ERROR;
-	}
-	if (unlikely(t->used == t->waiting || f->len >= t->too_long))
+	if (unlikely(why != DROP_NONE))
+		return why;
+	if (unlikely(t->used == t->waiting || f->len >= t->run.too_long))
 		return DROP_TX_FULL;
-	uint16_t head = load16(q->avail + AVAIL_RING + 2 * ((q->last_avail + t->used) & q->mask));
-	if (unlikely(head >= q->size)) {
-		q->fault = VRING_FAULT_HEAD;
-		return DROP_TX_GONE;
-	}
-	const struct vring_buf d = split_desc(q->desc + head * DESC_SIZE);
+	why = split_next(q, t->used, &head, &d);
+	if (unlikely(why != DROP_NONE))
+		return why;
 	/* the rest of the chain is not needed when the first descriptor holds it all */
-	if (likely((d.flags & (DESC_WRITE | DESC_INDIRECT)) == DESC_WRITE && d.len >= f->len)) {
-		f->va = vhost_gpa(q->mem, d.addr, &here, &q->hint);
-		if (likely(f->va && here >= d.len)) {
-			prefetch_write(f->va);
-			prefetch_write(f->va + (f->len > LINE ? LINE : f->len - 1));
-			put_used(q, (uint16_t)(q->last_used + t->used++), head, f->len);
-			return DROP_NONE;
-		}
-		f->va = NULL;
+	if (likely((d.flags & (DESC_WRITE | DESC_INDIRECT)) == DESC_WRITE && d.len >= f->len &&
+		   tx_piece(q, f, &d))) {
+		put_used(q, (uint16_t)(q->last_used + t->used++), head, f->len);
+		return DROP_NONE;
 	}
 	return split_reserve_pieces(q, t, f, d, head);
 }
@@ -425,19 +407,10 @@ INLINE unsigned split_reserve_all(struct vring *q, struct split_tx *t, struct pk
 {
 	unsigned i;
 
-	t->n_iov = 0;
+	t->run.n_iov = 0;
 	for (i = 0; i < n; i++) {
 		enum drop_reason why = split_reserve(q, t, &v[i], &f[i]);
-		if (likely(why == DROP_NONE))
-			continue;
-		if (why == DROP_TX_FULL && t->n_iov)
-			return i; /* perhaps only the scratch is full: once more with an empty one
-				   */
-		if (why == DROP_TX_FULL && f[i].len < t->too_long)
-			t->too_long = f[i].len;
-		v[i].drop = why;
-		f[i].len = 0;
-		if (q->fault)
+		if (unlikely(why != DROP_NONE) && tx_refused(q, &t->run, &v[i], &f[i], i, why))
 			break;
 	}
 	return i;
@@ -452,7 +425,7 @@ static void drop_all(struct pkt_out *v, unsigned n, enum drop_reason why)
 static void split_enqueue(struct vring *q, struct pkt_out *v, unsigned n)
 {
 	struct tx_frame f[PKT_BURST];
-	struct split_tx t = {.waiting = split_waiting(q), .too_long = UINT32_MAX};
+	struct split_tx t = {.run.too_long = UINT32_MAX, .waiting = split_waiting(q)};
 
 	for (unsigned at = 0, m; at < n && !q->fault; at += m) {
 		m = split_reserve_all(q, &t, v + at, f, n - at);
@@ -567,8 +540,6 @@ static int check_conf(const struct vhost_mem *mem, const struct vring_conf *c, c
 	const bool packed = c->features & 1ull << VRING_F_RING_PACKED;
 	struct part p[3];
 
-	if (packed)
-		return fail(-EINVAL, "packed rings are not built yet", ret_why);
 	if (!c->size || c->size > VRING_SIZE_MAX)
 		return fail(-EINVAL, "ring size is zero or beyond 32768", ret_why);
 	if (!packed && c->size & (c->size - 1))

@@ -114,6 +114,11 @@ INLINE void store64(void *p, uint64_t v)
 	__atomic_store_n((uint64_t *)p, htole64(v), __ATOMIC_RELAXED);
 }
 
+INLINE void store64_release(void *p, uint64_t v)
+{
+	__atomic_store_n((uint64_t *)p, htole64(v), __ATOMIC_RELEASE);
+}
+
 /* The thread sanitizer does not model fences, and gcc says so: see net/ring.c. */
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wtsan"
@@ -201,8 +206,9 @@ struct chain {
 	struct iovec *v;
 	unsigned n, cap;
 	uint64_t total, want;
-	bool full;  /* more pieces than there was room for before `want` was reached */
-	bool write; /* the device writes to it */
+	unsigned walked; /* descriptors */
+	bool full;	 /* more pieces than there was room for before `want` was reached */
+	bool write;	 /* the device writes to it */
 };
 
 /* Moves a dequeued chain from its packet to the scratch, where there is more room. */
@@ -235,6 +241,7 @@ static inline void chain_put(struct vring *q, struct chain *c, uint8_t *va, uint
  * or not needed; it may span regions (CVE-2018-1059). */
 static inline bool chain_add(struct vring *q, struct chain *c, uint64_t addr, uint32_t len)
 {
+	c->walked++;
 	do {
 		uint64_t here;
 		uint8_t *va = vhost_gpa(q->mem, addr, &here, &q->hint);
@@ -446,6 +453,22 @@ INLINE void prefetch_frame(const uint8_t *va, uint32_t len)
 	__builtin_prefetch(va + (len > LINE ? LINE : len - 1));
 }
 
+/* A descriptor that is a whole frame: in one piece, longer than its header and not too long. */
+INLINE bool rx_piece(struct vring *q, const struct vring_buf *d, struct rx_frame *f)
+{
+	uint64_t here;
+
+	if (unlikely(d->flags & (DESC_NEXT | DESC_WRITE | DESC_INDIRECT) || d->len <= q->hdr_len ||
+		     d->len - q->hdr_len > ETH_FRAME_MAX))
+		return false;
+	const uint8_t *va = vhost_gpa(q->mem, d->addr, &here, &q->hint);
+	if (unlikely(!va || here < d->len))
+		return false;
+	*f = (struct rx_frame){va, d->len, 0};
+	prefetch_frame(va, d->len);
+	return true;
+}
+
 /* Starts a chain for packet k; NULL: it is only walked. */
 INLINE struct chain rx_chain(const struct vring *q, struct pkt *k)
 {
@@ -490,6 +513,9 @@ INLINE void take_frames(struct vring *q, struct pkt_pool *pool, struct pkt **k,
 
 /* ---- enqueue: from packets into pieces ---- */
 
+#define TAG_AT	offsetof(struct eth_hdr, type)
+#define TAG_LEN ((uint32_t)sizeof(struct vlan_hdr))
+
 /* A frame between the passes. */
 struct tx_frame {
 	uint8_t *va;  /* where it goes in one piece, or NULL: n_iov in the scratch */
@@ -499,6 +525,82 @@ struct tx_frame {
 	uint16_t n_buf; /* buffers it takes (num_buffers) */
 };
 
+/* What both kinds of ring keep of an enqueue under way. */
+struct tx_run {
+	unsigned n_iov;	   /* of the scratch */
+	uint32_t too_long; /* frames this long found no room before: do not look again */
+	bool spilled;	   /* it was the scratch that was full, not the ring */
+};
+
+/* Header, tag and frame; TX_ERROR for what never happens. */
+INLINE enum drop_reason tx_start(const struct vring *q, const struct pkt_out *o, struct tx_frame *f)
+{
+	*f = (struct tx_frame){.len = q->hdr_len + o->pkt->len};
+	if (likely(!o->tag.tpid))
+		return DROP_NONE;
+	f->len += TAG_LEN;
+	return unlikely(o->pkt->head_len < TAG_AT) ? DROP_TX_ERROR : DROP_NONE;
+}
+
+/* The one piece that the frame goes to, when the buffer's first descriptor has it. */
+INLINE bool tx_piece(struct vring *q, struct tx_frame *f, const struct vring_buf *d)
+{
+	uint64_t here;
+	uint8_t *va = vhost_gpa(q->mem, d->addr, &here, &q->hint);
+
+	if (unlikely(!va || here < d->len))
+		return false;
+	f->va = va;
+	prefetch_write(va);
+	prefetch_write(va + (f->len > LINE ? LINE : f->len - 1));
+	return true;
+}
+
+/* Starts the chain of a frame's next buffer. */
+INLINE struct chain tx_chain(const struct vring *q, const struct tx_run *t,
+			     const struct tx_frame *f, uint32_t left)
+{
+	unsigned at = t->n_iov + f->n_iov;
+
+	return (struct chain){.v = q->scratch->iov + at,
+			      .cap = q->scratch->n_iov - at,
+			      .want = left,
+			      .write = true};
+}
+
+/* The chain of a frame's next buffer has been walked: may it be used? */
+static inline enum drop_reason tx_walked(struct vring *q, struct tx_run *t, struct tx_frame *f,
+					 const struct chain *c)
+{
+	t->spilled = c->full;
+	if (c->full)
+		return DROP_TX_FULL;
+	if (!f->n_buf && c->total < q->hdr_len) {
+		q->fault = VRING_FAULT_HEADER;
+		return DROP_TX_GONE;
+	}
+	f->n_iov = (uint16_t)(f->n_iov + c->n);
+	f->n_buf++;
+	return c->total ? DROP_NONE : DROP_TX_FULL;
+}
+
+/* A frame of the first pass did not fit.  true: it ends here for now, and the frame is tried once
+ * more with an empty scratch. */
+INLINE bool tx_refused(struct vring *q, struct tx_run *t, struct pkt_out *o, struct tx_frame *f,
+		       unsigned i, enum drop_reason why)
+{
+	bool again = t->spilled && i;
+
+	t->spilled = false;
+	if (again)
+		return true;
+	if (why == DROP_TX_FULL && f->len < t->too_long)
+		t->too_long = f->len;
+	o->drop = why;
+	f->len = 0;
+	return q->fault != VRING_OK;
+}
+
 /* As msgs_vnet(): offsets move by the tag that goes back. */
 static inline struct virtio_net_hdr tx_vnet(const struct pkt_out *o)
 {
@@ -506,9 +608,9 @@ static inline struct virtio_net_hdr tx_vnet(const struct pkt_out *o)
 
 	if (o->tag.tpid) {
 		if (h.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM)
-			h.csum_start += sizeof(struct vlan_hdr);
+			h.csum_start += TAG_LEN;
 		if (h.hdr_len)
-			h.hdr_len += sizeof(struct vlan_hdr);
+			h.hdr_len += TAG_LEN;
 	}
 	h.hdr_len = htole16(h.hdr_len);
 	h.gso_size = htole16(h.gso_size);
@@ -530,9 +632,6 @@ INLINE void build_hdr(uint8_t *to, const struct pkt_out *o, unsigned hdr, uint16
 	if (likely(hdr == sizeof(struct virtio_net_hdr_mrg_rxbuf)))
 		put16(to + sizeof(struct virtio_net_hdr), n_buf);
 }
-
-#define TAG_AT	offsetof(struct eth_hdr, type)
-#define TAG_LEN sizeof(struct vlan_hdr)
 
 INLINE void build_tag(uint8_t to[TAG_LEN], struct vlan_tag tag)
 {

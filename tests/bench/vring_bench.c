@@ -150,12 +150,12 @@ int main(int argc, char **argv)
 		{"split, event index, header apart", EVT, 60, 2, 64},
 		{"split, event index", EVT, 252, 1, 64},
 		{"split, event index", EVT, 1514, 1, 64},
-		//{"packed, event index", EVT | PKD, 60, 1, 64},
-		//{"packed, event index", EVT | PKD, 60, 1, 32},
-		//{"packed, event index", EVT | PKD, 60, 1, 1},
-		//{"packed, event index, in order", EVT | PKD | ORD, 60, 1, 64},
-		//{"packed, event index, header apart", EVT | PKD, 60, 2, 64},
-		//{"packed, event index", EVT | PKD, 1514, 1, 64},
+		{"packed, event index", EVT | PKD, 60, 1, 64},
+		{"packed, event index", EVT | PKD, 60, 1, 32},
+		{"packed, event index", EVT | PKD, 60, 1, 1},
+		{"packed, event index, in order", EVT | PKD | ORD, 60, 1, 64},
+		{"packed, event index, header apart", EVT | PKD, 60, 2, 64},
+		{"packed, event index", EVT | PKD, 1514, 1, 64},
 	};
 	struct arena *a = arena_new(1024, 4);
 
