@@ -19,3 +19,8 @@ $(BUILD)/tests/bench/vring_bench: $(patsubst %.c,$(BUILD)/%.o,tests/bench/vring_
 VHOST := tap/vhost_user.c tap/vhost_dev.c tap/vhost_msg.c tap/vhost_mem.c tap/usock.c net/log.c
 UNIT += test_vhost_user
 test_vhost_user_SRC := tests/unit/test_vhost_user.c tests/unit/vring_fake.c $(VHOST) $(TAP_FAKE)
+UNIT += test_vhost_mem test_vhost_msg
+test_vhost_mem_SRC := tests/unit/test_vhost_mem.c tap/vhost_mem.c
+test_vhost_msg_SRC := tests/unit/test_vhost_msg.c tap/vhost_msg.c
+FUZZ += fuzz_vhost_msg
+fuzz_vhost_msg_SRC := tests/fuzz/fuzz_vhost_msg.c tap/vhost_dev.c tap/vhost_msg.c tap/vhost_mem.c tests/unit/vring_fake.c
