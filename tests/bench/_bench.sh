@@ -67,6 +67,17 @@ goal() {
 	if [ "$2" = null ]; then say "goal unknown: $1"; return; fi
 	if awk -v a="$2" -v l="$4" "BEGIN { exit !(a $3 l) }"; then say "goal reached: $1: $2 $3 $4"; else say "goal MISSED: $1: $2, wanted $3 $4"; GOALS_MISSED=1; fi
 }
+# cost: "TICKS SWITCHES" of all threads of the daemon so far
+cost() {
+	local t ticks=0 switches=0 s
+	for t in /proc/$DAEMON/task/*; do
+		s=$(sed 's/.*) //' "$t/stat" | awk '{ print $12 + $13 }')
+		ticks=$((ticks + s))
+		s=$(awk '/ctxt_switches/ { s += $2 } END { print s }' "$t/status")
+		switches=$((switches + s))
+	done
+	echo "$ticks $switches"
+}
 bench_end() { FINISHED=0; exit 0; }
 
 # A Linux bridge between two veths: bridge_peer PREFIX SUBNET: namespaces PREFIXa and PREFIXb

@@ -1,6 +1,7 @@
 # What the vhost-user benchmarks share, sourced after _bench.sh: hugepages, dpdk-testpmd, Open vSwitch with
 # DPDK, vhost_peer.
 #
+#	dpdk_here                   unpacks DPDK and Open vSwitch, or skips
 #	hugepages N                 N more pages of 2 MB and a hugetlbfs on $HUGE, or a skip; given back at the end
 #	pmd_start NAME CPU VDEVS ARG...   a dpdk-testpmd, its forwarding thread on CPU; VDEVS: "--vdev X --vdev Y"
 #	pmd NAME COMMAND            types it there;  pmd_rx NAME: packets its ports received so far
@@ -17,13 +18,16 @@ GUEST_CPU=${GUEST_CPU:-1}
 PEER=$BUILD/tests/vhost/vhost_peer
 HUGE=$T/huge
 OVS_RUN=$T/ovs
-HUGE_BEFORE=
+HUGE_OURS=0
 DPDK=
 declare -A PMD PMD_IN
 [ "$(nproc)" -ge 2 ] || skip "one processor: switch and guests need one each"
 
-dpdk_here() {
-	DPDK=$("$HERE/../peers.sh" dpdk) || skip "no DPDK: apt cannot download it"
+# With _try instead of a skip: status 1 and the reason in $WHY.
+dpdk_here() { dpdk_try || skip "$WHY"; }
+dpdk_try() {
+	WHY="no DPDK: apt cannot download it"
+	DPDK=$("$HERE/../peers.sh" dpdk) || return 1
 	DPDK_LIB=$DPDK/usr/lib/$(uname -m)-linux-gnu
 	# Drivers are found by path: their own directory belongs to installed ones.
 	local so
@@ -33,21 +37,27 @@ dpdk_here() {
 	done
 }
 
-hugepages() {
+hugepages() { hugepages_try "$1" || skip "$WHY"; }
+hugepages_try() {
 	local want have
-	have=$(cat /proc/sys/vm/nr_hugepages 2>/dev/null) || skip "this kernel has no hugepages"
-	HUGE_BEFORE=$have
+	WHY="this kernel has no hugepages"
+	have=$(cat /proc/sys/vm/nr_hugepages 2>/dev/null) || return 1
 	want=$((have + $1))
-	echo $want >/proc/sys/vm/nr_hugepages 2>/dev/null || skip "hugepages cannot be reserved here"
-	[ "$(cat /proc/sys/vm/nr_hugepages)" -ge $want ] || skip "no memory for $1 hugepages"
+	WHY="no memory for $1 hugepages, or no right to reserve them"
+	echo $want 2>/dev/null >/proc/sys/vm/nr_hugepages || return 1
+	HUGE_OURS=$1
+	[ "$(cat /proc/sys/vm/nr_hugepages)" -ge $want ] || return 1
 	mkdir -p "$HUGE"
-	mount -t hugetlbfs none "$HUGE" 2>/dev/null || skip "hugetlbfs cannot be mounted here"
+	WHY="hugetlbfs cannot be mounted here"
+	mount -t hugetlbfs none "$HUGE" 2>/dev/null
 }
 # Pages that are in use yet go back when their process ends: the count is only what is kept in reserve.
 hugepages_back() {
-	[ -n "$HUGE_BEFORE" ] || return 0
+	local left
+	[ "$HUGE_OURS" -gt 0 ] || return 0
 	umount -l "$HUGE" 2>/dev/null
-	echo "$HUGE_BEFORE" >/proc/sys/vm/nr_hugepages
+	left=$(($(cat /proc/sys/vm/nr_hugepages) - HUGE_OURS)) # another benchmark may have some too
+	echo $((left > 0 ? left : 0)) >/proc/sys/vm/nr_hugepages
 }
 story_cleanup() { hugepages_back; }
 
@@ -119,6 +129,10 @@ ovs_dpdk_start() {
 	ovs_vsctl add-br br0 -- set bridge br0 datapath_type=netdev || { tail -n 5 "$OVS_OUT" >&2; return 1; }
 }
 ovs_dpdk_port() { ovs_vsctl add-port br0 "$1" tag=10 -- set interface "$1" type=dpdkvhostuser; }
+# The same that dials $OVS_RUN/NAME: only such a port takes TSO from its guest.
+ovs_dpdk_dialer() {
+	ovs_vsctl add-port br0 "$1" tag=10 -- set interface "$1" type=dpdkvhostuserclient options:vhost-server-path="$OVS_RUN/$1"
+}
 ovs_dpdk_stop() {
 	end_spawned "$OVS_PID"
 	end_spawned "$OVSDB_PID"
@@ -153,5 +167,8 @@ vhost_config() {
 }
 # The whole daemon on the switch's processor.
 daemon_pin() { taskset -acp "$SWITCH_CPU" "$DAEMON" >/dev/null; }
-# Nanoseconds of processor time over all threads of process $1
-cpu_ns() { awk '{ s += $1 } END { printf "%.0f\n", s }' /proc/"$1"/task/*/schedstat; }
+# "CPU WAIT": nanoseconds that all threads of these processes ran, and that they waited for a processor
+cpu_ns() {
+	local p
+	for p in "$@"; do cat /proc/"$p"/task/*/schedstat; done | awk '{ c += $1; w += $2 } END { printf "%.0f %.0f\n", c, w }'
+}

@@ -23,16 +23,6 @@ p.send_signal(signal.SIGTERM)
 sys.exit(p.wait())
 EOP
 }
-cost() { # "TICKS SWITCHES" of all threads so far
-	local t ticks=0 switches=0 s
-	for t in /proc/$DAEMON/task/*; do
-		s=$(sed 's/.*) //' "$t/stat" | awk '{ print $12 + $13 }')
-		ticks=$((ticks + s))
-		s=$(awk '/ctxt_switches/ { s += $2 } END { print s }' "$t/status")
-		switches=$((switches + s))
-	done
-	echo "$ticks $switches"
-}
 # A file of our own must not be in the way of the built-in default.
 if [ -e /etc/vswitchd/vswitchd.yaml ]; then skip "this machine has a configuration of its own"; fi
 mkdir -p "$STATE"

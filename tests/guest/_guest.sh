@@ -41,12 +41,12 @@ EOC
 
 # A guest on a vhost-user port: guest_vhost NAME MAC SOCKET server|client [QEMU ARG...].  The role is
 # the switch's, as in the config.  QEMU without KVM wants no MSI-X with vhost-user (vectors=0), and
-# the switch must be able to map its memory.
+# the switch must be able to map its memory.  $VHOST_DEVICE: more of the network card.
 guest_vhost() {
 	local name=$1 mac=$2 socket=$3 side=reconnect=1
 	[ "$4" = server ] || side=server=on,wait=off
 	shift 4
-	GUEST_DEVICE=,vectors=0
+	GUEST_DEVICE=,vectors=0${VHOST_DEVICE:-}
 	GUEST_ARGS=(-object "memory-backend-memfd,id=mem,size=${GUEST_MEMORY}M,share=on" -numa node,memdev=mem
 		-chardev "socket,id=v0,path=$socket,$side" "$@")
 	guest_start "$name" "$mac" vhost-user,id=n0,chardev=v0

@@ -20,37 +20,50 @@ ports:
 EOC
 daemon_start
 tap_guest a ta 10.0.0.1/24
-guest_vhost vm 52:54:00:00:00:01 "$T/from.sock" server -monitor "unix:$T/vm.mon,server=on,wait=off"
-check "the guest boots" boots vm
-guest_run vm 5 "ip addr add 10.0.0.2/24 dev eth0"
-check "and is there" wait_for 5 pings a 10.0.0.2
-guest_vhost vm2 52:54:00:00:00:01 "$T/to.sock" server -monitor "unix:$T/vm2.mon,server=on,wait=off" \
-	-incoming "unix:$T/migrate.sock"
-wait_for 10 test -S "$T/migrate.sock" || fail "the other QEMU does not wait for the guest"
-
-spawn on a ping -n -i 0.05 -w 60 10.0.0.2
-pinger=$SPAWNED ping_log=$SPAWN_OUT
-on a timeout 60 tcpdump -q -l -n -i ta -e 'ether proto 0x8035' >"$T/rarp.log" 2>/dev/null &
-sniffer=$!
 monitor() { echo "$2" | socat -t 1 - "UNIX-CONNECT:$T/$1.mon" 2>/dev/null; }
-# Something that makes pages dirty all the while, through the rings too.
-guest_run vm 5 "(ping -i 0.02 10.0.0.1 >/tmp/ping.log &); true"
-monitor vm "migrate_set_parameter max-bandwidth 40M" >/dev/null
-monitor vm "migrate -d unix:$T/migrate.sock" >/dev/null
-status() { monitor vm "info migrate" | grep -q "Migration status: $1"; }
-check "the migration ends" wait_for 40 status completed
-moved() { jctl '.[] | select(.mac == "52:54:00:00:00:01") | .port == "to"' mac list; }
-check "the address moved to the other port" wait_for 5 moved
-monitor vm quit >/dev/null
-wait_for 5 pings a 10.0.0.2 || fail "the guest does not answer any more"
-sleep 1
-end_spawned "$pinger"
-kill "$sniffer" 2>/dev/null; wait "$sniffer" 2>/dev/null
-check "its new place was announced" grep -q "52:54:00:00:00:01" "$T/rarp.log"
-check "the guest goes on where it was" guest_run vm2 10 "ip addr show dev eth0 | grep -q 10.0.0.2 && ps | grep -v grep | grep -q 'ping -i'"
-check "and its memory is whole" guest_run vm2 20 "busybox md5sum /bin/busybox | grep -q $(md5sum <"$(command -v busybox)" | cut -d' ' -f1)"
+status() { monitor "$1" "info migrate" | grep -q "Migration status: $2"; }
+on_port() { jctl ".[] | select(.mac == \"52:54:00:00:00:01\") | .port == \"$1\"" mac list; }
+heard() { grep -q "52:54:00:00:00:01" "$1"; }
 # Sequence numbers that never came back: those of the switch-over.
-lost() { grep -o 'icmp_seq=[0-9]*' "$ping_log" | cut -d= -f2 | awk 'NR > 1 { lost += $1 - last - 1 } { last = $1 } END { print lost + 0 }'; }
-say "pings lost in the migration: $(lost)"
-check "the ping lost a second at most" test "$(lost)" -le 20
+lost() { grep -o 'icmp_seq=[0-9]*' "$1" | cut -d= -f2 | awk 'NR > 1 { lost += $1 - last - 1 } { last = $1 } END { print lost + 0 }'; }
+
+# migrate HOW FROM TO FILTER: from one port to the other; FILTER is what must be heard of it
+migrate() {
+	local vm=vm$1 sniffer pinger
+	guest_vhost "$vm" 52:54:00:00:00:01 "$T/from.sock" server -monitor "unix:$T/$vm.mon,server=on,wait=off"
+	check "$1: the guest boots" boots "$vm"
+	guest_run "$vm" 5 "ip addr add 10.0.0.2/24 dev eth0"
+	check "$1: and is there" wait_for 5 pings a 10.0.0.2
+	guest_vhost "new$vm" 52:54:00:00:00:01 "$T/to.sock" server -monitor "unix:$T/new$vm.mon,server=on,wait=off" \
+		-incoming "unix:$T/$vm.migrate"
+	wait_for 10 test -S "$T/$vm.migrate" || fail "the other QEMU does not wait for the guest"
+	spawn on a ping -n -i 0.05 -w 60 10.0.0.2
+	pinger=$SPAWNED
+	local log=$SPAWN_OUT
+	spawn on a timeout 60 tcpdump -q -U -l -n -i ta -e "ether src 52:54:00:00:00:01 and ether broadcast and $2"
+	sniffer=$SPAWNED
+	local announced=$SPAWN_OUT
+	# Something that makes pages dirty all the while, through the rings too.
+	guest_run "$vm" 5 "(ping -i 0.02 10.0.0.1 >/tmp/ping.log &); true"
+	monitor "$vm" "migrate_set_parameter max-bandwidth 40M" >/dev/null
+	monitor "$vm" "migrate -d unix:$T/$vm.migrate" >/dev/null
+	check "$1: the migration ends" wait_for 40 status "$vm" completed
+	check "$1: the address moved to the other port" wait_for 5 on_port to
+	monitor "$vm" quit >/dev/null
+	check "$1: its new place was announced" wait_for 5 heard "$announced"
+	wait_for 5 pings a 10.0.0.2 || fail "the guest does not answer any more"
+	sleep 1
+	end_spawned "$pinger"
+	end_spawned "$sniffer"
+	check "$1: the guest goes on where it was" guest_run "new$vm" 10 "ip addr show dev eth0 | grep -q 10.0.0.2 && ps | grep -v grep | grep -q 'ping -i'"
+	check "$1: and its memory is whole" guest_run "new$vm" 20 "busybox md5sum /bin/busybox | grep -q $(md5sum <"$(command -v busybox)" | cut -d' ' -f1)"
+	say "$1: pings lost in the migration: $(lost "$log")"
+	check "$1: the ping lost a second at most" test "$(lost "$log")" -le 20
+	guest_stop "$vm"
+	guest_stop "new$vm"
+}
+
+# A guest that can announces itself, by ARP; for one that cannot QEMU asks the switch to (SEND_RARP).
+migrate announces arp
+VHOST_DEVICE=,guest_announce=off migrate cannot "ether proto 0x8035"
 finish

@@ -250,6 +250,32 @@ static int negotiate_protocol(struct fe *fe)
 	return ask_limits(fe);
 }
 
+/* Features that need another one, of virtio 1.2, 5.1.3.1: a driver may not take them alone. */
+static uint64_t without_orphans(uint64_t f)
+{
+	static const struct {
+		uint64_t bit, needs; /* any of */
+	} rules[] = {
+		{FE_BIT(VIRTIO_NET_F_HOST_TSO4), FE_BIT(VIRTIO_NET_F_CSUM)},
+		{FE_BIT(VIRTIO_NET_F_HOST_TSO6), FE_BIT(VIRTIO_NET_F_CSUM)},
+		{FE_F_HOST_USO, FE_BIT(VIRTIO_NET_F_CSUM)},
+		{FE_BIT(VIRTIO_NET_F_HOST_ECN),
+		 FE_BIT(VIRTIO_NET_F_HOST_TSO4) | FE_BIT(VIRTIO_NET_F_HOST_TSO6)},
+		{FE_BIT(VIRTIO_NET_F_GUEST_TSO4), FE_BIT(VIRTIO_NET_F_GUEST_CSUM)},
+		{FE_BIT(VIRTIO_NET_F_GUEST_TSO6), FE_BIT(VIRTIO_NET_F_GUEST_CSUM)},
+		{FE_F_USO & ~FE_F_HOST_USO, FE_BIT(VIRTIO_NET_F_GUEST_CSUM)},
+		{FE_BIT(VIRTIO_NET_F_GUEST_ECN),
+		 FE_BIT(VIRTIO_NET_F_GUEST_TSO4) | FE_BIT(VIRTIO_NET_F_GUEST_TSO6)},
+		{FE_BIT(VIRTIO_NET_F_MQ) | FE_BIT(VIRTIO_NET_F_GUEST_ANNOUNCE),
+		 FE_BIT(VIRTIO_NET_F_CTRL_VQ)},
+	};
+
+	for (size_t i = 0; i < sizeof(rules) / sizeof(*rules); i++)
+		if (!(f & rules[i].needs))
+			f &= ~rules[i].bit;
+	return f;
+}
+
 int fe_negotiate(struct fe *fe)
 {
 	const uint64_t modern = FE_BIT(VIRTIO_F_VERSION_1) | FE_BIT(VIRTIO_NET_F_MRG_RXBUF);
@@ -258,7 +284,7 @@ int fe_negotiate(struct fe *fe)
 	fe->protocol = 0;
 	if ((err = ask_u64(fe, FE_GET_FEATURES, &fe->offered)))
 		return err;
-	fe->features = fe->offered & fe->cfg.features;
+	fe->features = without_orphans(fe->offered & fe->cfg.features);
 	if (fe->cfg.features & ~fe->offered & FE_BIT(VIRTIO_F_RING_PACKED))
 		return fail(fe, -EOPNOTSUPP, "the backend has no packed rings");
 	if ((err = negotiate_protocol(fe)))
