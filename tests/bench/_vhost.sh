@@ -86,13 +86,13 @@ pmd() {
 	echo "$*" >&"${PMD_IN[$name]}"
 }
 pmd_blocks() { [ "$(grep -c 'RX-packets:' "$T/$1.out")" -ge "$2" ]; }
-# "PACKETS NANOSECONDS": what both ports have received, and when that was read
+# "PACKETS MICROSECONDS FIRST SECOND": what both ports have received, when that was read, and each port
 pmd_rx() {
 	local seen
 	seen=$(grep -c 'RX-packets:' "$T/$1.out")
 	pmd "$1" show port stats all
 	wait_for 5 pmd_blocks "$1" $((seen + 2)) || return 1
-	echo "$(grep 'RX-packets:' "$T/$1.out" | tail -n 2 | awk '{ s += $2 } END { printf "%.0f", s }') ${EPOCHREALTIME/./}"
+	grep 'RX-packets:' "$T/$1.out" | tail -n 2 | awk -v t="${EPOCHREALTIME/./}" '{ n[NR] = $2 } END { printf "%.0f %s %s %s\n", n[1] + n[2], t, n[1], n[2] }'
 }
 pmd_stop() {
 	local fd=${PMD_IN[$1]}

@@ -33,7 +33,7 @@ guests_start() { # A's socket, B's socket
 window() {
 	local key=$1_$2 n0 t0 n1 t1 c0 c1 w0 w1 b0 b1 try waited
 	for ((try = 0; ; try++)); do
-		read -r n0 t0 < <(pmd_rx guests)
+		read -r n0 t0 _ < <(pmd_rx guests)
 		b0=${EPOCHREALTIME/./}
 		read -r c0 w0 < <(cpu_ns "$3")
 		read -r _ w0 < <(cpu_ns "$3" "${PMD[guests]}")
@@ -45,7 +45,7 @@ window() {
 		read -r c1 _ < <(cpu_ns "$3")
 		read -r _ w1 < <(cpu_ns "$3" "${PMD[guests]}")
 		b1=${EPOCHREALTIME/./}
-		read -r n1 t1 < <(pmd_rx guests)
+		read -r n1 t1 _ < <(pmd_rx guests)
 		[ -n "$n1" ] && [ "$n1" -gt "$n0" ] || { say "$1, $2 B: nothing moves"; return 1; }
 		waited=$(((w1 - w0) / 10 / (b1 - b0))) # percent of the time
 		[ "$waited" -ge 3 ] && [ $try -lt "$RETRIES" ] || break
@@ -59,15 +59,29 @@ window() {
 	fi
 	say "$1, $2 B: $(tail -n 1 "$T/samples.$key") Mpps, $(tail -n 1 "$T/samples.ns_$key") ns of processor time a packet"
 }
+# Both directions must turn: a switch that is still setting up its second port may lose the first frames.
+turning() { # SIZE
+	local try a0 b0 a1 b1
+	for ((try = 0; try < 5; try++)); do
+		pmd guests set txpkts "$1"
+		pmd guests start tx_first "$BURSTS"
+		sleep 0.5
+		read -r _ _ a0 b0 < <(pmd_rx guests)
+		sleep 0.2
+		read -r _ _ a1 b1 < <(pmd_rx guests)
+		[ -n "$b1" ] && [ "$a1" -gt "$a0" ] && [ "$b1" -gt "$b0" ] && return 0
+		pmd guests stop
+		sleep 0.5
+	done
+	say "the loop does not turn both ways"
+	return 1
+}
 # loop VARIANT PID A B: both sizes through a switch that is up
 loop() {
 	local size
 	guests_start "$3" "$4" || return 1
 	for size in $SIZES; do
-		pmd guests set txpkts "$size"
-		pmd guests start tx_first "$BURSTS"
-		sleep 0.7
-		window "$1" "$size" "$2"
+		turning "$size" && window "$1" "$size" "$2"
 		pmd guests stop
 		sleep 0.3
 	done
