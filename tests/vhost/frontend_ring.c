@@ -94,14 +94,6 @@ void fe_ring_restart(struct fe *fe, struct fe_ring *r)
 	r->avail_wrap = r->used_wrap = true;
 }
 
-/* Where a device that has used everything it took goes on. */
-uint32_t fe_ring_base(const struct fe_ring *r)
-{
-	uint32_t at = r->used_idx | (r->used_wrap ? PACKED_WRAP : 0);
-
-	return r->packed ? at | at << 16 : LOAD(r->used->idx);
-}
-
 static void close_fd(int *fd)
 {
 	if (*fd > 0)
@@ -408,6 +400,45 @@ static void retire(struct fe_ring *r, uint16_t head)
 		head_give(r, id);
 		id = next;
 	}
+}
+
+/* Descriptors of the chains that the element at place `at` gives back. */
+static unsigned packed_span(const struct fe_ring *r, uint16_t at, uint16_t *fifo)
+{
+	uint16_t id = LOAD(r->pdesc[at].id), head;
+	unsigned n = 0;
+
+	if (id >= r->size || !r->slot[id].busy)
+		return 0;
+	if (!r->in_order)
+		return r->slot[id].descs;
+	do {
+		head = r->fifo[*fifo];
+		n += r->slot[head].descs;
+		*fifo = (uint16_t)((*fifo + 1) % r->size);
+	} while (head != id && n < r->size);
+	return n;
+}
+
+/* Behind all that the device has given back, taken by fe_ring_get or not yet. */
+static uint32_t packed_base(const struct fe_ring *r)
+{
+	struct fe_ring at = *r; /* steps ahead without taking */
+	uint16_t fifo = r->fifo_out;
+	unsigned n, sum = 0;
+	uint32_t base;
+
+	while (fe_ring_pending(&at) && (n = packed_span(r, at.used_idx, &fifo)) &&
+	       (sum += n) <= r->size)
+		step_packed(&at, n);
+	base = at.used_idx | (at.used_wrap ? PACKED_WRAP : 0);
+	return base | base << 16;
+}
+
+/* Where a device that has used everything it took goes on. */
+uint32_t fe_ring_base(const struct fe_ring *r)
+{
+	return r->packed ? packed_base(r) : LOAD(r->used->idx);
 }
 
 static void read_used(const struct fe_ring *r, uint32_t *id, uint32_t *len)
