@@ -402,7 +402,7 @@ static void end_run(struct worker *w, struct port *out, struct outq *q, unsigned
  * or refused one by one. */
 static void outq_send(struct worker *w, struct port *out, struct outq *q, struct pkt **burst)
 {
-	bool up = atomic_load_explicit(&out->running, memory_order_relaxed) && !conf_of(out)->admin_down;
+	bool up = atomic_load_explicit(&out->running, memory_order_acquire) && !conf_of(out)->admin_down;
 	struct run r = {0};
 
 	counter_add(&port_counters_here(out)->offered, q->n);
