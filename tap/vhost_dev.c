@@ -833,7 +833,6 @@ int vhost_dev_handle(struct vhost_dev *d, struct vhost_msg *m, int sock, const c
 	uint64_t failed;
 	int e;
 
-	d->messages++;
 	*ret_why = "a message that is not supported";
 	e = m->kind ? handlers[m->request](d, m, ret_why) : -ENOTSUP;
 	if (!d->n_running)
@@ -843,6 +842,7 @@ int vhost_dev_handle(struct vhost_dev *d, struct vhost_msg *m, int sock, const c
 		return e;
 	}
 	failed = e != 0;
+	d->nack = e ? *ret_why : NULL;
 	if (status)
 		vhost_msg_reply(m, &failed, sizeof(failed));
 	if (status || body)
@@ -901,7 +901,7 @@ void vhost_dev_reset(struct vhost_dev *d)
 	d->has_features = d->owned = false;
 	d->status = 0;
 	d->mtu = 0;
-	d->messages = 0;
+	d->nack = NULL;
 }
 
 void vhost_dev_fini(struct vhost_dev *d)

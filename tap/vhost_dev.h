@@ -138,7 +138,7 @@ struct vhost_dev {
 	uint32_t inflight_each;
 	int backend_fd; /* SET_BACKEND_REQ_FD; -1 */
 	int reply_fd;	/* goes with the reply being made; -1 */
-	uint64_t messages;
+	const char *nack; /* why the last message was answered with a failure; NULL: it was not */
 };
 
 int vhost_dev_init(struct vhost_dev *d, const struct vhost_dev_conf *c,

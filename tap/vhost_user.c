@@ -371,15 +371,21 @@ static void on_message(void *arg, int fd, unsigned events)
 			break;
 		if (u->midway)
 			watch_message(u); /* the one it was armed for is whole */
-		uint32_t request = m.request;
+		const char *name = m.kind ? m.kind->name : "unknown message";
 		r = vhost_dev_handle(&u->dev, &m, fd, &why);
+		if (r == -EPIPE || r == -ECONNRESET) {
+			end(u, NULL); /* it did not wait for the answer */
+			return;
+		}
 		if (r < 0) {
-			const struct vhost_msg_kind *k = vhost_msg_kind(request);
 			char text[160];
-			snprintf(text, sizeof(text), "%s: %s", k ? k->name : "unknown message", why);
+			snprintf(text, sizeof(text), "%s: %s", name, why);
 			end(u, text);
 			return;
 		}
+		if (u->dev.nack)
+			refused(u, "said no to the frontend (pid %d): %s: %s", (int)u->peer.pid, name,
+				u->dev.nack);
 	}
 	if (r < 0) {
 		end(u, r == -ECONNRESET ? NULL : why ? why : strerror(-r));

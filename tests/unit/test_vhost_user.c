@@ -810,6 +810,8 @@ static void test_bad_rings(void **state)
 	say_addr(0, 2, UVA + MEM_SIZE - 64);
 	refused_u64(VHOST_SET_VRING_KICK, 2 | VHOST_VRING_NO_FD, -1);
 	assert_shown("queues", "3 enabled, 2 running");
+	assert_shown("refused", "said no to the frontend");
+	assert_shown("refused", "SET_VRING_KICK: a ring outside guest memory");
 	/* without REPLY_ACK the connection is what pays */
 	say_state(VHOST_SET_VRING_NUM, 0, 2, 3);
 	expect_end("power of two");
