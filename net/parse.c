@@ -368,6 +368,8 @@ static enum drop_reason check_offload(const struct pkt *k)
 
 enum drop_reason pkt_parse_payload(struct pkt *k)
 {
+	if (likely(pkt_parse_plain(k)))
+		return DROP_NONE;
 	k->flags = (k->flags & (PKT_SHARED | PKT_BORROWED)) | PKT_PARSED;
 	k->ip_proto = 0;
 	enum drop_reason r = parse_eth(k);

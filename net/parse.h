@@ -43,6 +43,44 @@ enum drop_reason pkt_parse(struct pkt *k);
  * sound. */
 enum drop_reason pkt_parse_payload(struct pkt *k);
 
+/* Most of those frames: IPv4 without options, whole, TCP or UDP, nothing left to offload.
+ * Decided in one go; false means something else, or not sound, and nothing is changed. */
+static inline bool pkt_parse_plain(struct pkt *k)
+{
+	enum { L3 = sizeof(struct eth_hdr), L4 = L3 + sizeof(struct ip4_hdr) };
+	const uint8_t *h = k->head + L3, *l4 = k->head + L4;
+	const uint64_t whole = htobe64(0xff00000000003fff), version = htobe64(0x4500000000000000);
+	uint64_t a, b;
+	uint32_t c;
+
+	if (unlikely(k->head_len < L4 + sizeof(struct tcp_hdr) || k->vnet.flags | k->vnet.gso_type))
+		return false;
+	__builtin_memcpy(&a, h, sizeof(a));	/* version, TOS, length, id, fragment */
+	__builtin_memcpy(&b, h + 8, sizeof(b)); /* TTL, protocol, checksum, source */
+	__builtin_memcpy(&c, h + 16, sizeof(c));
+	if (unlikely(((const struct eth_hdr *)k->head)->type != htobe16(ETHERTYPE_IP4) ||
+		     (a & whole) != version))
+		return false;
+	uint64_t sum = (a >> 32) + (a & 0xffffffff) + (b >> 32) + (b & 0xffffffff) + c;
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	const uint8_t proto = h[offsetof(struct ip4_hdr, proto)];
+	const uint32_t total = be16toh(((const struct ip4_hdr *)h)->len);
+	const bool udp = proto == IPPROTO4_UDP;
+	const uint32_t need = udp ? be16toh(((const struct udp_hdr *)l4)->len)
+				  : (((const struct tcp_hdr *)l4)->off >> 4) * 4u;
+	if (unlikely((sum & 0xffff) + (sum >> 16) != 0xffff || (!udp && proto != IPPROTO4_TCP) ||
+		     total > k->len - L3 || need + sizeof(struct ip4_hdr) > total ||
+		     need < (udp ? sizeof(struct udp_hdr) : sizeof(struct tcp_hdr))))
+		return false;
+	k->ip_proto = proto;
+	k->type = ETHERTYPE_IP4;
+	k->l3_off = L3;
+	k->l4_off = L4;
+	k->flags = (k->flags & (PKT_SHARED | PKT_BORROWED)) | PKT_PARSED | PKT_IP4 | PKT_L4;
+	return true;
+}
+
 static inline struct arp_hdr *pkt_arp(const struct pkt *k)
 {
 	return (struct arp_hdr *)(k->head + k->l3_off);

@@ -9,6 +9,8 @@
  *
  * What ports inside the switch (gateways, uplinks) emit meanwhile waits in the worker's
  * pending queue and becomes the next burst, so that no port is entered twice. */
+#include <string.h>
+
 #include "net/gso.h"
 #include "net/headers.h"
 #include "net/parse.h"
@@ -29,11 +31,27 @@ struct burst {
 	uint64_t packets, bytes, segments, forwarded, flooded; /* of `in` since it was set */
 	uint64_t src_key; /* known on `in`; 0 = none */
 	/* the last unicast: an untagged frame with these addresses goes the same way */
-	struct port *out; /* NULL: none yet */
-	struct mac pair[2];
+	struct outq *q; /* NULL: none yet */
+	uint64_t addr_lo; /* the two addresses as they stand in the frame */
+	uint32_t addr_hi;
 	domain_idx domain;
 	struct vlan_tag tag;
 };
+
+static inline uint64_t addr_lo(const struct pkt *k)
+{
+	uint64_t v;
+
+	memcpy(&v, k->head, sizeof(v));
+	return v;
+}
+static inline uint32_t addr_hi(const struct pkt *k)
+{
+	uint32_t v;
+
+	memcpy(&v, k->head + sizeof(uint64_t), sizeof(v));
+	return v;
+}
 
 #define KEY(mac, dom) (mac_u64(mac) << 16 | (dom))
 
@@ -64,7 +82,7 @@ static bool burst_from(struct burst *b, port_idx i)
 	b->in = sw_port(b->w->sw, i);
 	b->in_idx = i;
 	b->src_key = 0;
-	b->out = NULL;
+	b->q = NULL;
 	if (unlikely(!b->in))
 		return false;
 	b->conf = conf_of(b->in);
@@ -222,10 +240,9 @@ static enum drop_reason unicast(struct burst *b, struct port *out, struct pkt *k
 	outq_put(b->w, out, k, slot, tag);
 	b->forwarded++;
 	if (!k->tag.tpid && b->conf->vlan.mode != VLAN_INTERNAL) {
-		const struct eth_hdr *e = pkt_eth(k);
-		b->out = out;
-		b->pair[0] = e->dst;
-		b->pair[1] = e->src;
+		b->q = &out->outq[b->w->idx];
+		b->addr_lo = addr_lo(k);
+		b->addr_hi = addr_hi(k);
 		b->domain = k->domain;
 		b->tag = tag;
 	}
@@ -247,8 +264,8 @@ static enum drop_reason forward(struct burst *b, struct pkt *k, uint8_t slot)
  * lookup can come out differently. */
 static inline bool same_way(const struct burst *b, const struct pkt *k)
 {
-	return likely(b->out && !k->drop && !k->tag.tpid && k->head_len >= sizeof(struct eth_hdr)) &&
-	       likely(!__builtin_memcmp(k->head, b->pair, sizeof(b->pair))) &&
+	return likely(b->q && !(k->drop | k->tag.tpid) && k->head_len >= sizeof(struct eth_hdr)) &&
+	       likely(addr_lo(k) == b->addr_lo && addr_hi(k) == b->addr_hi) &&
 	       likely(!eth_type_is_tag(be16toh(pkt_eth(k)->type)));
 }
 
@@ -261,10 +278,10 @@ static enum drop_reason verdict(struct burst *b, struct pkt *k, uint8_t slot)
 		return why ? why : forward(b, k, slot);
 	}
 	k->domain = b->domain;
-	why = pkt_parse_payload(k);
+	why = pkt_parse_plain(k) ? DROP_NONE : pkt_parse_payload(k);
 	if (unlikely(why))
 		return why;
-	outq_put(b->w, b->out, k, slot, b->tag);
+	b->q->v[b->q->n++] = (struct pkt_out){.pkt = k, .tag = b->tag, .slot = slot};
 	b->forwarded++;
 	return DROP_NONE;
 }
@@ -367,18 +384,27 @@ static void send_finished(struct worker *w, struct port *out, struct pkt_out *o)
 
 enum fit { FIT_AS_IS, FIT_FINISH, FIT_TOO_LONG };
 
+static uint32_t mtu_of(const struct port *out)
+{
+	return out->caps.mtu ? out->caps.mtu : 65535;
+}
+
+/* A frame may carry one inner tag beyond its MTU, as Linux has it. */
+static uint32_t most_bytes(const struct port *out)
+{
+	return mtu_of(out) + ETH_HDR_BYTES + TAG_BYTES;
+}
+
 static enum fit fits(const struct port *out, const struct pkt *k)
 {
-	uint32_t mtu = out->caps.mtu ? out->caps.mtu : 65535;
 	unsigned needs = pkt_needs(k), missing = needs & ~out->caps.offloads;
 
 	if (k->vnet.gso_type != VIRTIO_NET_HDR_GSO_NONE) {
-		if (missing && !(out->caps.offloads & OFFLOAD_JUMBO) && k->vnet.gso_size > mtu)
+		if (missing && !(out->caps.offloads & OFFLOAD_JUMBO) && k->vnet.gso_size > mtu_of(out))
 			return FIT_TOO_LONG;
 		return missing ? FIT_FINISH : FIT_AS_IS;
 	}
-	/* A frame may carry one inner tag beyond its MTU, as Linux has it. */
-	if (unlikely(k->len > mtu + ETH_HDR_BYTES + TAG_BYTES))
+	if (unlikely(k->len > most_bytes(out)))
 		return FIT_TOO_LONG;
 	return missing ? FIT_FINISH : FIT_AS_IS;
 }
@@ -403,17 +429,24 @@ static void end_run(struct worker *w, struct port *out, struct outq *q, unsigned
 static void outq_send(struct worker *w, struct port *out, struct outq *q, struct pkt **burst)
 {
 	bool up = atomic_load_explicit(&out->running, memory_order_acquire) && !conf_of(out)->admin_down;
+	const uint32_t plain = up ? most_bytes(out) : 0; /* as long as a frame without offloads may be */
 	struct run r = {0};
 
 	counter_add(&port_counters_here(out)->offered, q->n);
 	counter_add(&w->copies, q->n);
 	for (unsigned i = 0; i < q->n; i++) {
 		struct pkt_out *o = &q->v[i];
-		enum fit fit = up ? fits(out, o->pkt) : FIT_TOO_LONG;
+		const struct pkt *k = o->pkt;
 
+		if (likely(k->len <= plain && !(k->vnet.flags | k->vnet.gso_type))) {
+			r.bytes += out_len(o);
+			r.segments++;
+			continue;
+		}
+		enum fit fit = up ? fits(out, k) : FIT_TOO_LONG;
 		if (likely(fit == FIT_AS_IS)) {
 			r.bytes += out_len(o);
-			r.segments += pkt_segments(o->pkt);
+			r.segments += pkt_segments(k);
 			continue;
 		}
 		end_run(w, out, q, i, &r, burst);
@@ -518,8 +551,7 @@ static size_t process(struct worker *w, struct pkt **v, unsigned n, port_idx dfl
 	for (unsigned i = 0; i < n; i++) {
 		struct pkt *k = v[i];
 
-		if (k->in_port == PORT_NONE)
-			k->in_port = dflt;
+		k->in_port = k->in_port == PORT_NONE ? dflt : k->in_port;
 		if (unlikely(k->in_port != b.in_idx || !b.in) && !burst_from(&b, k->in_port))
 			continue; /* a port deleted after it injected: counted as gone by main */
 		enum drop_reason why = verdict(&b, k, (uint8_t)i);

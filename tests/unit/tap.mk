@@ -16,6 +16,9 @@ test_vring_SRC := tests/unit/test_vring.c net/parse.c net/csum.c $(VRING)
 $(BUILD)/tests/bench/vring_bench: $(patsubst %.c,$(BUILD)/%.o,tests/bench/vring_bench.c $(VRING))
 	@echo "  LD    $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^
+$(BUILD)/tests/bench/path_bench: $(patsubst %.c,$(BUILD)/%.o,tests/bench/path_bench.c $(sort $(SWITCH_ALL) $(VRING)))
+	@echo "  LD    $@"
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(SWITCH_LIBS)
 VHOST := tap/vhost_user.c tap/vhost_dev.c tap/vhost_msg.c tap/vhost_mem.c tap/usock.c net/log.c
 UNIT += test_vhost_user
 test_vhost_user_SRC := tests/unit/test_vhost_user.c tests/unit/vring_fake.c $(VHOST) $(TAP_FAKE)
