@@ -217,14 +217,36 @@ static bool split_walk(struct vring *q, struct chain *c, struct vring_buf d)
 	return vring_fail(q, VRING_FAULT_CHAIN);
 }
 
+/* A header and a frame in two descriptors, in the ring or in a table. */
+INLINE bool split_two(struct vring *q, const struct vring_buf *d, struct rx_frame *f)
+{
+	struct vring_buf h = *d, v;
+
+	if (d->flags == DESC_NEXT && d->next < q->size) {
+		v = split_desc(q->desc + d->next * DESC_SIZE);
+	} else if (d->flags == DESC_INDIRECT && d->len == 2 * DESC_SIZE && q->indirect) {
+		uint64_t here;
+		const uint8_t *p = vhost_gpa(q->mem, d->addr, &here, &q->table_hint);
+		if (!p || here < 2 * DESC_SIZE)
+			return false;
+		h = table_desc(p);
+		v = table_desc(p + DESC_SIZE);
+		if (h.flags != DESC_NEXT || h.next != 1)
+			return false;
+	} else {
+		return false;
+	}
+	return rx_two(q, &h, &v, f);
+}
+
 /* First pass over one frame of the driver's; true unless the ring is at fault. */
 INLINE bool split_fetch(struct vring *q, struct pkt_pool *pool, struct pkt *k, uint16_t head,
 			struct rx_frame *f, size_t *cost)
 {
 	const struct vring_buf d = split_desc(q->desc + head * DESC_SIZE);
 
-	if (likely(rx_piece(q, &d, f))) {
-		*cost += d.len;
+	if (likely(rx_one(q, &d, f) || split_two(q, &d, f))) {
+		*cost += f->len;
 		return true;
 	}
 	struct chain c = rx_chain(q, k);
@@ -235,22 +257,25 @@ INLINE bool split_fetch(struct vring *q, struct pkt_pool *pool, struct pkt *k, u
 	return true;
 }
 
-/* Heads of the next n entries; used entries are written at once, for the index does not
- * move before vring_dequeue_done(). */
-INLINE bool split_heads(struct vring *q, uint16_t *head, unsigned n)
+/* Heads of n entries from `first` on after the last taken; descriptors and used entries are asked
+ * for, as both will be needed. */
+INLINE bool split_heads(struct vring *q, uint16_t *head, unsigned first, unsigned n)
 {
 	const uint8_t *ring = q->avail + AVAIL_RING;
 
 	for (unsigned i = 0; i < n; i++) {
-		head[i] = load16(ring + 2 * ((q->last_avail + i) & q->mask));
+		head[i] = load16(ring + 2 * ((q->last_avail + first + i) & q->mask));
 		if (unlikely(head[i] >= q->size))
 			return vring_fail(q, VRING_FAULT_HEAD);
 		__builtin_prefetch(q->desc + head[i] * DESC_SIZE);
+		if (i % (LINE / USED_ELEM) == 0)
+			prefetch_write(used_entry(q, (uint16_t)(q->last_used + first + i)));
 	}
 	return true;
 }
 
-/* 2.7.9: in order, one used entry stands for a batch: at the place of the first, with the
+/* Written before anyone may look: the index does not move before vring_dequeue_done().
+ * 2.7.9: in order, one used entry stands for a batch: at the place of the first, with the
  * head of the last. */
 INLINE void split_give(struct vring *q, const uint16_t *head, unsigned n)
 {
@@ -271,7 +296,7 @@ static unsigned split_dequeue(struct vring *q, struct pkt_pool *pool, struct pkt
 	unsigned n = split_waiting(q), got, i;
 
 	n = n < max ? n : max;
-	if (!n || !split_heads(q, head, n))
+	if (!n || !split_heads(q, head, 0, n))
 		return 0;
 	got = pkt_new_bulk(pool, out, n);
 	for (i = 0; i < got && cost < PORT_RX_BYTES; i++) {
@@ -328,16 +353,21 @@ static void split_done(struct vring *q)
 struct split_tx {
 	struct tx_run run;
 	unsigned waiting, used; /* buffers */
+	unsigned ahead;		/* heads read ahead */
+	uint16_t head[PKT_BURST];
 };
 
 /* The next buffer, when there is one. */
-INLINE enum drop_reason split_next(struct vring *q, unsigned used, uint16_t *ret_head,
-				   struct vring_buf *ret_d)
+INLINE enum drop_reason split_next(struct vring *q, const struct split_tx *t, unsigned used,
+				   uint16_t *ret_head, struct vring_buf *ret_d)
 {
-	*ret_head = load16(q->avail + AVAIL_RING + 2 * ((q->last_avail + used) & q->mask));
-	if (unlikely(*ret_head >= q->size)) {
-		q->fault = VRING_FAULT_HEAD;
-		return DROP_TX_GONE;
+	if (likely(used < t->ahead)) {
+		*ret_head = t->head[used];
+	} else {
+		uint16_t one;
+		if (!split_heads(q, &one, used, 1))
+			return DROP_TX_GONE;
+		*ret_head = one;
 	}
 	*ret_d = split_desc(q->desc + *ret_head * DESC_SIZE);
 	return DROP_NONE;
@@ -368,7 +398,7 @@ static enum drop_reason split_reserve_pieces(struct vring *q, struct split_tx *t
 			return DROP_TX_OVERSIZE;
 		if (used == t->waiting)
 			return DROP_TX_FULL;
-		why = split_next(q, used, &head, &d);
+		why = split_next(q, t, used, &head, &d);
 		if (why != DROP_NONE)
 			return why;
 	}
@@ -389,7 +419,7 @@ INLINE enum drop_reason split_reserve(struct vring *q, struct split_tx *t, const
 		return why;
 	if (unlikely(t->used == t->waiting || f->len >= t->run.too_long))
 		return DROP_TX_FULL;
-	why = split_next(q, t->used, &head, &d);
+	why = split_next(q, t, t->used, &head, &d);
 	if (unlikely(why != DROP_NONE))
 		return why;
 	/* the rest of the chain is not needed when the first descriptor holds it all */
@@ -425,8 +455,14 @@ static void drop_all(struct pkt_out *v, unsigned n, enum drop_reason why)
 static void split_enqueue(struct vring *q, struct pkt_out *v, unsigned n)
 {
 	struct tx_frame f[PKT_BURST];
-	struct split_tx t = {.run.too_long = UINT32_MAX, .waiting = split_waiting(q)};
+	struct split_tx t;
 
+	t.run = (struct tx_run){.too_long = UINT32_MAX};
+	t.used = 0;
+	t.waiting = split_waiting(q);
+	t.ahead = t.waiting < n ? t.waiting : n;
+	if (!q->fault)
+		split_heads(q, t.head, 0, t.ahead);
 	for (unsigned at = 0, m; at < n && !q->fault; at += m) {
 		m = split_reserve_all(q, &t, v + at, f, n - at);
 		if (likely(!q->fault))

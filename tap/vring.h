@@ -75,7 +75,8 @@ struct vring_conf {
 	bool log_used;		    /* VHOST_VRING_F_LOG: used writes are logged at used_log */
 	uint64_t used_log;	    /* gpa */
 	uint32_t base;		    /* split: last_avail; packed: last_avail | wrap << 15 |
-				     * last_used << 16 | wrap << 31 (vhost-user, SET_VRING_BASE) */
+				     * last_used << 16 | wrap << 31 (vhost-user, SET_VRING_BASE),
+				     * of which the high half is not believed */
 	uint64_t features;	    /* as negotiated */
 	int call_fd;		    /* -1: the driver polls; the caller's */
 	void *inflight;		    /* this queue's part of the inflight region, or NULL */
@@ -124,8 +125,9 @@ struct vring {
 	struct vring_scratch *scratch; /* one allocation, at start */
 };
 
-/* Checks conf against mem and brings the ring to life.  -EINVAL, -EFAULT (not in memory), -ENOMEM,
- * with a sentence for people.  mem and fds stay the caller's and must outlive vring_stop(). */
+/* Checks conf against mem and brings the ring to life, disarmed; the caller looks at it once.
+ * -EINVAL, -EFAULT (not in memory), -ENOMEM, with a sentence for people.  mem and fds stay the
+ * caller's and must outlive vring_stop(). */
 int vring_start(struct vring *q, const struct vhost_mem *mem, const struct vring_conf *conf,
 		const char **ret_why);
 /* Returns the base for GET_VRING_BASE.  Guest memory is not touched by it or after it. */
@@ -139,8 +141,9 @@ unsigned vring_dequeue(struct vring *q, struct pkt_pool *pool, struct pkt **out,
 		       unsigned *ret_no_buffer);
 /* Gives the descriptors back and calls the driver if it wants that. */
 void vring_dequeue_done(struct vring *q);
-/* Sends v[]: sets drop where a frame found no room (TX_FULL) or the ring is at fault
- * (TX_GONE).  Never takes a packet.  Publishes and calls once. */
+/* Sends v[]: sets drop where a frame found no room (TX_FULL), where it is longer than the one
+ * buffer that it may have without MRG_RXBUF (TX_OVERSIZE; the buffer stays for others), or the
+ * ring is at fault (TX_GONE).  Never takes a packet.  Publishes and calls once. */
 void vring_enqueue(struct vring *q, struct pkt_out *v, unsigned n);
 
 /* Notifications of a ring that is dequeued. */

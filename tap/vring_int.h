@@ -296,11 +296,11 @@ static inline const uint8_t *table_at(struct vring *q, uint64_t table, uint32_t 
 
 /* ---- dequeue: from pieces into a packet ---- */
 
-/* A frame between the passes: one piece, or n_iov in pkt_borrow_iov(), or neither when it has been
- * dealt with. */
+/* A frame between the passes: its header and its bytes, each in one piece; or n_iov pieces in
+ * pkt_borrow_iov(); or neither, when it has been dealt with. */
 struct rx_frame {
-	const uint8_t *va;
-	uint32_t len; /* with the header */
+	const uint8_t *hdr, *va;
+	uint32_t len; /* of pieces: with the header */
 	uint32_t n_iov;
 };
 
@@ -421,16 +421,14 @@ static inline void take_pieces(struct vring *q, struct pkt_pool *pool, struct pk
 		take_rest(pool, k, &r, k->len - VRING_HEAD, borrow);
 }
 
-/* A frame in one piece that is longer than its header and not too long. */
-INLINE void take_piece(struct vring *q, struct pkt *k, const uint8_t *va, uint32_t len,
-		       unsigned hdr)
+/* A frame in one piece, not empty and not too long. */
+INLINE void take_piece(struct vring *q, struct pkt *k, const uint8_t *hdr, const uint8_t *va,
+		       uint32_t len)
 {
-	uint64_t word = get64(va);
+	uint64_t word = get64(hdr);
 
 	if (unlikely(!vnet_plain(word)))
-		take_vnet(q, k, word, get16(va + sizeof(word)));
-	va += hdr;
-	len -= hdr;
+		take_vnet(q, k, word, get16(hdr + sizeof(word)));
 	k->len = len;
 	if (likely(len <= VRING_HEAD)) {
 		k->head_len = (uint16_t)len;
@@ -446,27 +444,44 @@ INLINE void take_piece(struct vring *q, struct pkt *k, const uint8_t *va, uint32
 	k->flags |= PKT_BORROWED;
 }
 
-/* The header and the beginning of the frame. */
-INLINE void prefetch_frame(const uint8_t *va, uint32_t len)
-{
-	__builtin_prefetch(va);
-	__builtin_prefetch(va + (len > LINE ? LINE : len - 1));
-}
-
-/* A descriptor that is a whole frame: in one piece, longer than its header and not too long. */
-INLINE bool rx_piece(struct vring *q, const struct vring_buf *d, struct rx_frame *f)
+/* Where a frame of one piece is; false leaves it to the walk along the chain, which also finds
+ * out what is wrong. */
+INLINE const uint8_t *rx_where(struct vring *q, const struct vring_buf *d)
 {
 	uint64_t here;
+	const uint8_t *va = vhost_gpa(q->mem, d->addr, &here, &q->hint);
 
+	if (unlikely(!va || here < d->len))
+		return NULL;
+	__builtin_prefetch(va);
+	__builtin_prefetch(va + (d->len > LINE ? LINE : 0));
+	return va;
+}
+
+/* A descriptor that is header and frame. */
+INLINE bool rx_one(struct vring *q, const struct vring_buf *d, struct rx_frame *f)
+{
 	if (unlikely(d->flags & (DESC_NEXT | DESC_WRITE | DESC_INDIRECT) || d->len <= q->hdr_len ||
 		     d->len - q->hdr_len > ETH_FRAME_MAX))
 		return false;
-	const uint8_t *va = vhost_gpa(q->mem, d->addr, &here, &q->hint);
-	if (unlikely(!va || here < d->len))
+	const uint8_t *va = rx_where(q, d);
+	if (unlikely(!va))
 		return false;
-	*f = (struct rx_frame){va, d->len, 0};
-	prefetch_frame(va, d->len);
+	*f = (struct rx_frame){va, va + q->hdr_len, d->len - q->hdr_len, 0};
 	return true;
+}
+
+/* Two descriptors that are the header and the frame, as drivers with no room before the frame
+ * have them. */
+INLINE bool rx_two(struct vring *q, const struct vring_buf *h, const struct vring_buf *d,
+		   struct rx_frame *f)
+{
+	if (unlikely((h->flags | d->flags) & (DESC_WRITE | DESC_INDIRECT) || d->flags & DESC_NEXT ||
+		     h->len != q->hdr_len || !d->len || d->len > ETH_FRAME_MAX))
+		return false;
+	const uint8_t *hdr = rx_where(q, h), *va = rx_where(q, d);
+	*f = (struct rx_frame){hdr, va, d->len, 0};
+	return likely(hdr && va);
 }
 
 /* Starts a chain for packet k; NULL: it is only walked. */
@@ -497,11 +512,9 @@ static inline void rx_walked(struct vring *q, struct pkt_pool *pool, struct pkt 
 INLINE void take_frames(struct vring *q, struct pkt_pool *pool, struct pkt **k,
 			const struct rx_frame *f, unsigned n)
 {
-	const unsigned hdr = q->hdr_len;
-
 	for (unsigned i = 0; i < n; i++) {
 		if (likely(f[i].va)) {
-			take_piece(q, k[i], f[i].va, f[i].len, hdr);
+			take_piece(q, k[i], f[i].hdr, f[i].va, f[i].len);
 		} else if (f[i].n_iov) {
 			struct chain c = {.v = pkt_borrow_iov(k[i]),
 					  .n = f[i].n_iov,

@@ -260,6 +260,31 @@ INLINE unsigned packed_scan(const struct vring *q, struct packed_rx *r, unsigned
 	return n;
 }
 
+/* A header and a frame in two descriptors, in the ring or in a table. */
+INLINE bool packed_two(struct vring *q, struct place p, const struct vring_buf *d,
+		       struct vring_held *held, struct rx_frame *f)
+{
+	struct vring_buf h = *d, v;
+
+	if ((d->flags & (DESC_NEXT | DESC_INDIRECT)) == DESC_NEXT && q->size > 1) {
+		advance(q, &p, 1);
+		v = desc_at(q, p.at, word_at(q, p.at));
+		*held = (struct vring_held){.id = v.next, .slots = 2};
+	} else if ((d->flags & (DESC_NEXT | DESC_INDIRECT)) == DESC_INDIRECT &&
+		   d->len == 2 * DESC_SIZE && q->indirect) {
+		uint64_t here;
+		const uint8_t *t = vhost_gpa(q->mem, d->addr, &here, &q->table_hint);
+		if (!t || here < 2 * DESC_SIZE)
+			return false;
+		h = packed_desc(get64(t), get64(t + 8));
+		v = packed_desc(get64(t + DESC_SIZE), get64(t + DESC_SIZE + 8));
+		v.flags &= (uint16_t)~DESC_NEXT; /* means nothing there */
+	} else {
+		return false;
+	}
+	return rx_two(q, &h, &v, f);
+}
+
 /* First pass over the buffer at r->p; k is NULL when there is no packet for it. */
 INLINE bool packed_fetch(struct vring *q, struct packed_rx *r, struct pkt_pool *pool, struct pkt *k,
 			 uint64_t w)
@@ -268,8 +293,9 @@ INLINE bool packed_fetch(struct vring *q, struct packed_rx *r, struct pkt_pool *
 	struct vring_held *h = &q->scratch->held[r->n];
 
 	*h = (struct vring_held){.id = d.next, .slots = 1};
-	if (likely(k && rx_piece(q, &d, &r->f[r->got]))) {
-		r->cost += d.len;
+	struct rx_frame *f = &r->f[r->got];
+	if (likely(k && (rx_one(q, &d, f) || packed_two(q, r->p, &d, h, f)))) {
+		r->cost += f->len;
 		return id_ok(q, h->id);
 	}
 	struct chain c = rx_chain(q, k);
@@ -277,7 +303,7 @@ INLINE bool packed_fetch(struct vring *q, struct packed_rx *r, struct pkt_pool *
 		return false;
 	r->cost += c.total + (c.walked + h->slots) * DESC_SIZE;
 	if (k)
-		rx_walked(q, pool, k, &c, &r->f[r->got]);
+		rx_walked(q, pool, k, &c, f);
 	return true;
 }
 
@@ -422,6 +448,9 @@ void packed_enqueue(struct vring *q, struct pkt_out *v, unsigned n)
 	struct packed_tx t = {.run.too_long = UINT32_MAX, .p = avail_place(q)};
 	bool published = false;
 
+	/* about as many descriptors will be read, and written over */
+	for (unsigned i = 0; i < n && t.p.at + i < q->size; i += LINE / DESC_SIZE)
+		prefetch_write(q->desc + (t.p.at + i) * DESC_SIZE);
 	for (unsigned at = 0, i; at < n; at += i) {
 		t.run.n_iov = t.n = 0;
 		for (i = 0; i < n - at; i++) {
