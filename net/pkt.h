@@ -34,7 +34,7 @@
 #define VIRTIO_NET_HDR_GSO_UDP_L4 5
 #endif
 
-#define PKT_SLOT 2048u
+#define PKT_SLOT 2112u /* 2 KB and a line: packets of a burst do not share sets of the cache */
 #define PKT_HEADROOM 64u
 #define PKT_BIG_SLOT (68u * 1024)
 #define PKT_BURST 64u /* a vector is at most this long */
