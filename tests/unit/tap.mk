@@ -27,3 +27,6 @@ test_vhost_mem_SRC := tests/unit/test_vhost_mem.c tap/vhost_mem.c
 test_vhost_msg_SRC := tests/unit/test_vhost_msg.c tap/vhost_msg.c
 FUZZ += fuzz_vhost_msg
 fuzz_vhost_msg_SRC := tests/fuzz/fuzz_vhost_msg.c tap/vhost_dev.c tap/vhost_msg.c tap/vhost_mem.c tests/unit/vring_fake.c
+FUZZ += fuzz_vring
+fuzz_vring_SRC := tests/fuzz/fuzz_vring.c net/parse.c net/csum.c tap/vring.c tap/vring_packed.c net/pkt.c tests/unit/vring_mem.c
+fuzz_vring_LIBS := -Wl,--wrap=pkt_new_bulk,--wrap=vhost_log_mark
