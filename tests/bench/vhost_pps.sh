@@ -13,7 +13,7 @@ need_root; need jq
 RING=${RING:-1024}
 BURSTS=${BURSTS:-8}
 SIZES=${SIZES:-64 1500}
-RETRIES=${RETRIES:-10}
+RETRIES=${RETRIES:-3}
 dpdk_here
 hugepages 1024
 ns $SW

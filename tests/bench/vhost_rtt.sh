@@ -9,15 +9,25 @@
 . "$(dirname "$0")/_vhost.sh"
 need_root; need jq
 COUNT=${COUNT:-3000}
+RETRIES=${RETRIES:-2}
 peer_here
 dpdk_here
 hugepages 512
 ns $SW
 
-# trips VARIANT A B
+# trips VARIANT PID A B: a run in which the switch had to wait for its processor tells about the machine's other
+# users, and is made again, $RETRIES times at most
 trips() {
-	local k
-	taskset -c "$GUEST_CPU" "$PEER" ping --socket "$2" --peer-socket "$3" --interval 1000 --count "$COUNT" >"$T/ping.json" || return 1
+	local k w0 w1 try waited b0
+	for ((try = 0; ; try++)); do
+		read -r _ w0 < <(cpu_ns "$2")
+		b0=${EPOCHREALTIME/./}
+		taskset -c "$GUEST_CPU" "$PEER" ping --socket "$3" --peer-socket "$4" --interval 1000 --count "$COUNT" >"$T/ping.json" || return 1
+		read -r _ w1 < <(cpu_ns "$2")
+		waited=$(((w1 - w0) / 10 / (${EPOCHREALTIME/./} - b0))) # percent of the time
+		[ "$waited" -ge 3 ] && [ $try -lt "$RETRIES" ] || break
+	done
+	[ "$waited" -lt 3 ] || say "$1: disturbed, $waited % of the time went to other processes"
 	for k in p50 p90 p99 max; do sample "$1_$k" "$(jq ".${k}_us" "$T/ping.json")"; done
 	[ "$(jq '.answered * 100 >= .sent * 99' "$T/ping.json")" = true ] || say "$1: $(jq -c '[.sent, .answered]' "$T/ping.json") sent, answered"
 	say "$1: $(jq -r '"p50 \(.p50_us) p90 \(.p90_us) p99 \(.p99_us) max \(.max_us) us"' "$T/ping.json")"
@@ -26,11 +36,11 @@ round_vswitchd() {
 	vhost_config
 	daemon_start
 	daemon_pin
-	trips vswitchd "$T/a.sock" "$T/b.sock"
+	trips vswitchd "$DAEMON" "$T/a.sock" "$T/b.sock"
 	daemon_stop
 }
 round_ovs() {
-	ovs_dpdk_start && ovs_dpdk_port va && ovs_dpdk_port vb && trips ovs "$OVS_RUN/va" "$OVS_RUN/vb"
+	ovs_dpdk_start && ovs_dpdk_port va && ovs_dpdk_port vb && trips ovs "$OVS_PID" "$OVS_RUN/va" "$OVS_RUN/vb"
 	ovs_dpdk_stop
 }
 VARIANTS=${VARIANTS:-vswitchd ovs}

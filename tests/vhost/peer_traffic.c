@@ -7,13 +7,14 @@
 #include <string.h>
 #include <unistd.h>
 
-#define MAGIC	    0x56504552u /* "VPER" */
-#define PORT_BASE   10000u
-#define SPIN_ROUNDS 20
-#define POLL_MS	    100
-#define CHECK_EVERY 1024 /* rounds of a polling loop between looks at clock and socket */
-#define WINDOW	    65536u
-#define NS_PER_US   1000
+#define MAGIC	     0x56504552u /* "VPER" */
+#define PORT_BASE    10000u
+#define SPIN_ROUNDS  20
+#define POLL_MS	     100
+#define CHECK_EVERY  1024 /* rounds of a polling loop between looks at clock and socket */
+#define WINDOW	     65536u
+#define NS_PER_US    1000
+#define LAST_ANSWERS 300000000 /* ns: how long those under way may take at the end */
 
 /* ---- frames ---- */
 
@@ -251,8 +252,8 @@ static int ping_loop(struct peer *p, struct fe *other, uint32_t *rtt, size_t cap
 			fe_tx_flush(&p->fe, 0);
 			next += (int64_t)p->o.interval_us * NS_PER_US;
 		}
-		if (now >= next && *sent == cap)
-			break; /* one more interval for the last answer */
+		if (*sent == cap && (*n + p->o.warmup >= cap || now >= next + LAST_ANSWERS))
+			break;
 		r = ping_answers(p, rtt, n, cap);
 		if (r >= 0 && other)
 			r = bounce_burst(p, other, 0);
