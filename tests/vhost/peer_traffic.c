@@ -172,6 +172,20 @@ static int bounce_loop(struct peer *p)
 	return 0;
 }
 
+/* A switch that is on its way out may still accept and hang up in the middle: again, then. */
+static int come_back(struct peer *p)
+{
+	int64_t end = fe_now_ns() + (int64_t)p->o.wait_ms * 1000 * NS_PER_US;
+	int err;
+
+	do {
+		fe_disconnect(&p->fe);
+		err = fe_up(&p->fe);
+	} while (err && !peer_done(p) && fe_now_ns() < end);
+	p->connections += !err;
+	return err;
+}
+
 int peer_bounce(struct peer *p)
 {
 	int err = peer_up(p, &p->fe, &p->o.fe);
@@ -182,9 +196,7 @@ int peer_bounce(struct peer *p)
 		err = bounce_loop(p);
 		if (err != -ECONNRESET || !p->o.reconnect)
 			break;
-		fe_disconnect(&p->fe);
-		err = fe_up(&p->fe);
-		p->connections++;
+		err = come_back(p);
 	}
 	return err;
 }
