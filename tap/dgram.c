@@ -10,9 +10,11 @@
 #include "tap/dgram.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "net/table.h"
@@ -32,8 +34,11 @@
 /* After a wake-up that brought no room: `wake` hangs on a socket that is no more. */
 #define REWAKE (10 * NSEC_PER_MSEC)
 /* What all guests together may leave unread in the kernel; each at most its queue of some
- * ten datagrams. */
-#define SOCKET_BUFFER (64 * 1024 * 1024)
+ * ten datagrams.  The kernel does not apply that to a guest whose socket is connected to
+ * ours: when this much is unread, such guests get nothing more. */
+#define SOCKET_BUFFER	 (64 * 1024 * 1024)
+#define UNREAD_CONNECTED (2 * 1024 * 1024)
+#define UNREAD_LOOK	 (256 * 1024) /* bytes sent from one look at it to the next */
 
 struct peer {
 	struct tab_node node;
@@ -62,6 +67,8 @@ struct dgram {
 	struct pool peers;
 	struct backlog_share kept;
 	unsigned limit;
+	size_t sent; /* bytes, since the last look at what is unread */
+	bool crowded;
 };
 
 /* ---- worker: peers ---- */
@@ -223,6 +230,8 @@ static int send_to(struct dgram *d, struct peer *q, struct worker *w, struct pkt
 {
 	int err = msgs_tx_burst(d->sock.fd, false, (struct sockaddr *)&q->addr, q->len, v, n);
 
+	for (unsigned i = 0; i < n; i++)
+		d->sent += v[i].drop ? 0 : v[i].pkt->len;
 	if (!v[0].drop)
 		q->backlog.deaf = false;
 	note_result(d, q, w, err && msgs_tx_drop(err) == DROP_TX_GONE);
@@ -256,6 +265,28 @@ static int reach(const struct peer *q)
 	int err = errno;
 	close(fd);
 	return -err;
+}
+
+/* Whether q's socket is connected to ours, so that it takes nothing from others. */
+static bool is_connected(const struct peer *q)
+{
+	int fd = reach(q);
+
+	if (fd >= 0)
+		close(fd);
+	return fd == -EPERM;
+}
+
+/* Whether q may get more, for all that is unread. */
+static bool has_share(struct dgram *d, const struct peer *q)
+{
+	int unread = 0;
+
+	if (likely(!d->crowded && d->sent < UNREAD_LOOK))
+		return true;
+	d->sent = 0;
+	d->crowded = ioctl(d->sock.fd, SIOCOUTQ, &unread) == 0 && unread > UNREAD_CONNECTED;
+	return !d->crowded || !is_connected(q);
 }
 
 /* false: we shall not hear of it. */
@@ -293,6 +324,10 @@ static void dgram_tx_burst(struct port *p, struct worker *w, struct pkt_out *v, 
 
 	if (!q || q->ended) { /* the parent itself has nobody on the other side */
 		drop_all(v, n, DROP_TX_GONE);
+		return;
+	}
+	if (unlikely(!has_share(d, q))) {
+		drop_all(v, n, DROP_TX_FULL);
 		return;
 	}
 	int err = drain(d, q, w);

@@ -7,7 +7,9 @@
  * of the switch guests carry on without action, because datagrams need no connection.
  *
  * A guest that reads slowly has a backlog (tap/backlog.h) behind the kernel's queue of
- * net.unix.max_dgram_qlen datagrams; beyond it is dropped to (tx-full).
+ * net.unix.max_dgram_qlen datagrams; beyond it is dropped to (tx-full).  For a guest
+ * that has connected its socket to ours the kernel has no such bound: it has a share of
+ * 2 MB of the kernel's memory with all of its kind on this socket, and no backlog.
  *
  * A sender without a path (unnamed, abstract, relative) cannot be answered: its frames
  * are dropped with rx-bad-peer.  No offloads: frames are complete on this wire.

@@ -21,6 +21,7 @@ daemon_start
 tap_guest f tf; tap_guest a ta 10.0.0.1/24; tap_guest b tb 10.0.0.2/24
 spawn "$PY" -c 'import socket, sys, time
 s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); time.sleep(30)' "$T/d.sock"
+# This one has connected its socket: the kernel then queues for it without end.
 spawn "$PY" -c 'import socket, sys, time
 s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind(sys.argv[2]); s.connect(sys.argv[1])
 s.send(b"\xff" * 6 + b"\2\0\0\0\0\11\x88\xb5" + bytes(50)); time.sleep(30)' "$T/e.dgram" "$T/deaf"

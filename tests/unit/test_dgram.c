@@ -411,6 +411,31 @@ static void test_end_with_a_backlog(void **state)
 	assert_int_equal(fake_open_files(), files);
 }
 
+/* The kernel queues without end for a guest whose socket is connected to the port's. */
+static void test_deaf_and_connected(void **state)
+{
+	struct sockaddr_un lab = address("lab.dgram");
+	int a = guest("a.sock"), b = guest("b.sock");
+	uint8_t drop, got[64];
+	unsigned n = 0, read = 0;
+
+	assert_int_equal(connect(a, (struct sockaddr *)&lab, sizeof(lab)), 0);
+	say(a, &drop);
+	say(b, &drop);
+	while (tell(fake.member[0]) == DROP_NONE && n < 100000)
+		n++;
+	assert_in_range(n, 1000, 20000); /* 2 MB of 60 bytes and the kernel's own for each */
+	for (unsigned i = 0; i < 5; i++) /* the others are not concerned */
+		assert_int_equal(tell(fake.member[1]), DROP_NONE);
+	assert_int_equal(tell(fake.member[0]), DROP_TX_FULL);
+	while (recv(a, got, sizeof(got), 0) > 0)
+		read++;
+	assert_int_equal(read, n);
+	assert_int_equal(tell(fake.member[0]), DROP_NONE);
+	close(a);
+	close(b);
+}
+
 static void test_no_file_to_wait_with(void **state)
 {
 	struct rlimit old, none;
@@ -445,6 +470,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_a_broken_frame_is_not_undone, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_restart_with_a_backlog, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_end_with_a_backlog, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_deaf_and_connected, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_no_file_to_wait_with, setup, teardown),
 	};
 	return cmocka_run_group_tests(t, NULL, NULL);
