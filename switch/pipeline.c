@@ -28,6 +28,7 @@ struct burst {
 	port_idx in_idx;
 	const struct port_conf *conf;
 	bool captured;
+	uint64_t total; /* bytes */
 	uint64_t packets, bytes, segments, forwarded, flooded; /* of `in` since it was set */
 	uint64_t src_key; /* known on `in`; 0 = none */
 	/* the last unicast: an untagged frame with these addresses goes the same way */
@@ -72,6 +73,7 @@ static void count_burst(struct burst *b)
 	counter_add(&c->rx_segments, b->segments);
 	counter_add(&c->forwarded, b->forwarded);
 	counter_add(&c->flooded, b->flooded);
+	b->total += b->bytes;
 	b->packets = b->bytes = b->segments = b->forwarded = b->flooded = 0;
 }
 
@@ -260,30 +262,42 @@ static enum drop_reason forward(struct burst *b, struct pkt *k, uint8_t slot)
 	return out ? unicast(b, out, k, slot) : flood(b, k, slot, true);
 }
 
-/* From one station to another as the frame before: nothing of VLAN, addresses, learning and
- * lookup can come out differently. */
-static inline bool same_way(const struct burst *b, const struct pkt *k)
-{
-	return likely(b->q && !(k->drop | k->tag.tpid) && k->head_len >= sizeof(struct eth_hdr)) &&
-	       likely(addr_lo(k) == b->addr_lo && addr_hi(k) == b->addr_hi) &&
-	       likely(!eth_type_is_tag(be16toh(pkt_eth(k)->type)));
-}
-
 static enum drop_reason verdict(struct burst *b, struct pkt *k, uint8_t slot)
 {
-	enum drop_reason why;
+	enum drop_reason why = ingress(b, k);
 
-	if (!same_way(b, k)) {
-		why = ingress(b, k);
-		return why ? why : forward(b, k, slot);
+	return why ? why : forward(b, k, slot);
+}
+
+/* Frames v[i..] that go from one station to another as the one before, untagged: nothing of
+ * VLAN, addresses, learning and lookup can come out differently, and only the payload is to be
+ * looked at.  Returns the first that is anything else. */
+static unsigned same_way(struct burst *b, struct pkt **v, unsigned i, unsigned n)
+{
+	const uint64_t lo = b->addr_lo;
+	const uint32_t hi = b->addr_hi;
+	const unsigned first = i;
+	struct pkt_out *o = b->q->v + b->q->n;
+	uint64_t bytes = 0;
+
+	for (; i < n; i++, o++) {
+		struct pkt *k = v[i];
+
+		if (unlikely(k->drop | k->tag.tpid || k->in_port != b->in_idx) ||
+		    unlikely(k->head_len < sizeof(struct eth_hdr) || addr_lo(k) != lo ||
+			     addr_hi(k) != hi) ||
+		    unlikely(!pkt_parse_plain(k)))
+			break;
+		k->domain = b->domain;
+		*o = (struct pkt_out){.pkt = k, .tag = b->tag, .slot = (uint8_t)i};
+		bytes += k->len;
 	}
-	k->domain = b->domain;
-	why = pkt_parse_plain(k) ? DROP_NONE : pkt_parse_payload(k);
-	if (unlikely(why))
-		return why;
-	b->q->v[b->q->n++] = (struct pkt_out){.pkt = k, .tag = b->tag, .slot = slot};
-	b->forwarded++;
-	return DROP_NONE;
+	b->q->n += i - first;
+	b->packets += i - first;
+	b->segments += i - first;
+	b->forwarded += i - first;
+	b->bytes += bytes;
+	return i;
 }
 
 /* ---- egress ---- */
@@ -541,24 +555,22 @@ void pipeline_foreign(struct worker *w)
 
 /* ---- the burst ---- */
 
-/* Returns the bytes of the frames; those that do not say where they came from came from `dflt`. */
-static size_t process(struct worker *w, struct pkt **v, unsigned n, port_idx dflt)
+/* Returns the bytes of the frames. */
+static size_t process(struct worker *w, struct pkt **v, unsigned n)
 {
 	struct burst b = {.w = w, .in_idx = PORT_NONE,
 			  .captured = atomic_load_explicit(&w->sw->captures, memory_order_relaxed)};
-	size_t bytes = 0;
 
 	for (unsigned i = 0; i < n; i++) {
+		if (likely(b.q && !b.captured) && (i = same_way(&b, v, i, n)) == n)
+			break;
 		struct pkt *k = v[i];
-
-		k->in_port = k->in_port == PORT_NONE ? dflt : k->in_port;
 		if (unlikely(k->in_port != b.in_idx || !b.in) && !burst_from(&b, k->in_port))
 			continue; /* a port deleted after it injected: counted as gone by main */
 		enum drop_reason why = verdict(&b, k, (uint8_t)i);
 		b.packets++;
 		b.bytes += k->len + (k->tag.tpid ? TAG_BYTES : 0);
 		b.segments += pkt_segments(k);
-		bytes += k->len;
 		if (unlikely(why))
 			counter_add(&port_counters_here(b.in)->rx_drop[why], 1);
 		if (unlikely(b.captured))
@@ -567,7 +579,7 @@ static size_t process(struct worker *w, struct pkt **v, unsigned n, port_idx dfl
 	count_burst(&b);
 	flush_all(w, v);
 	pkt_free_bulk(w->pool, v, n);
-	return bytes;
+	return b.total;
 }
 
 void pipeline_pending(struct worker *w)
@@ -578,14 +590,17 @@ void pipeline_pending(struct worker *w)
 		unsigned n = 0;
 		while (n < PKT_BURST && w->pending_head != w->pending_tail)
 			v[n++] = w->pending[w->pending_head++ & (PENDING_MAX - 1)];
-		process(w, v, n, PORT_NONE);
+		process(w, v, n);
 	}
 }
 
 size_t pipeline_burst(struct worker *w, struct port *p, struct pkt **v, unsigned n)
 {
-	size_t bytes = process(w, v, n, p->idx);
+	size_t bytes;
 
+	for (unsigned i = 0; i < n; i++)
+		v[i]->in_port = v[i]->in_port == PORT_NONE ? p->idx : v[i]->in_port;
+	bytes = process(w, v, n);
 	pipeline_pending(w);
 	return bytes;
 }
