@@ -70,14 +70,12 @@ static int open_udp(struct daemon *d, const struct cfg_port *c, const struct por
 static int open_vhost_user(struct daemon *d, const struct cfg_port *c,
 			   const struct port_conf *conf, struct port **ret_port)
 {
-	const struct cfg_network *n = c->network ? config_network(d->running, c->network) : NULL;
 	struct vhost_user_config v = {
 		.socket = c->socket,
 		.client = c->role == ROLE_CLIENT,
 		.queues = c->queues,
 		.mode = c->mode,
 		.group = c->group,
-		.mtu = n ? n->mtu : 0,
 		.has_mac = c->has_mac,
 		.mac = c->mac,
 	};
@@ -102,6 +100,7 @@ void ports_conf(const struct config *cfg, const struct cfg_port *c, struct port_
 	ret_conf->max_macs = c->max_macs;
 	ret_conf->isolated = c->isolated;
 	ret_conf->admin_down = c->down;
+	ret_conf->mtu = n ? n->mtu : 0;
 	if (c->is_trunk)
 		ret_conf->vlan.allowed = c->trunk;
 }

@@ -43,6 +43,7 @@
 struct sw;
 struct worker;
 struct port;
+struct port_conf;
 
 #define PORT_NAME_MAX 96 /* with the terminating zero; "PARENT/PEER" for members */
 
@@ -117,6 +118,9 @@ struct port_ops {
 	/* Main; optional: what port_event(p, code) said.  p may be a member. */
 	void (*event)(struct port *p, unsigned code);
 
+	/* Main; optional: port_set_conf() has replaced the conf; this is the new one. */
+	void (*conf_changed)(struct port *p, const struct port_conf *conf);
+
 	/* Main; optional: more lines for `port show`. */
 	void (*describe)(struct port *p, port_describe_fn *fn, void *arg);
 
@@ -146,6 +150,7 @@ struct port_conf {
 	bool isolated;      /* exchanges nothing with other isolated ports */
 	bool known_only;    /* gets no unknown unicast: its addresses are in the FDB for good */
 	bool admin_down;
+	uint32_t mtu; /* of the network, for backends that tell their guests; 0 = not known */
 };
 
 /* A receive queue; the switch's own. */

@@ -664,6 +664,8 @@ int port_set_conf(struct port *p, const struct port_conf *conf)
 	if (!same_vlans(old, c))
 		sw_fdb_flush_port(p->sw, p);
 	free((void *)(uintptr_t)old);
+	if (p->ops->conf_changed)
+		p->ops->conf_changed(p, conf);
 	return set_children(p, conf);
 }
 

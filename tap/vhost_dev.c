@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define BIT64(b)      (UINT64_C(1) << (b))
@@ -351,8 +352,20 @@ static int get_status(struct vhost_dev *d, struct vhost_msg *m, const char **ret
 	return 0;
 }
 
+/* Only such a socket is sure not to block us: a TCP one may linger in close(). */
+static bool unix_stream(int fd)
+{
+	int domain = 0, type = 0;
+	socklen_t len = sizeof(int);
+
+	return !getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) && domain == AF_UNIX &&
+	       !getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) && type == SOCK_STREAM;
+}
+
 static int set_backend_req_fd(struct vhost_dev *d, struct vhost_msg *m, const char **ret_why)
 {
+	if (!unix_stream(m->fd[0]))
+		return refuse(-EINVAL, "a backend channel that is no UNIX stream socket", ret_why);
 	close_fd(&d->backend_fd);
 	d->backend_fd = vhost_msg_take_fd(m, 0);
 	return 0;
@@ -654,18 +667,26 @@ struct net_config {
 };
 _Static_assert(sizeof(struct net_config) == 12, "on the wire");
 
-static int get_config(struct vhost_dev *d, struct vhost_msg *m, const char **ret_why)
+/* A frontend that has set an MTU hears its own. */
+static struct net_config net_config(const struct vhost_dev *d)
 {
-	struct vhost_config_msg *c = &m->u.config;
-	uint8_t space[VHOST_CONFIG_MAX] = {0};
 	struct net_config n = {
-		.status = htole16(STATUS_LINK),
+		.status = htole16(d->conf.link_down ? 0 : STATUS_LINK),
 		.max_virtqueue_pairs = htole16((uint16_t)d->conf.pairs),
 		.mtu = htole16((uint16_t)(d->mtu ? d->mtu : d->conf.mtu)),
 	};
 
 	if (d->conf.has_mac)
 		memcpy(n.mac, d->conf.mac.b, sizeof(n.mac));
+	return n;
+}
+
+static int get_config(struct vhost_dev *d, struct vhost_msg *m, const char **ret_why)
+{
+	struct vhost_config_msg *c = &m->u.config;
+	uint8_t space[VHOST_CONFIG_MAX] = {0};
+	struct net_config n = net_config(d);
+
 	memcpy(space, &n, sizeof(n));
 	if (c->offset > sizeof(space) || c->size > sizeof(space) - c->offset ||
 	    m->size != 12 + c->size) {
@@ -680,6 +701,43 @@ static int get_config(struct vhost_dev *d, struct vhost_msg *m, const char **ret
 static int set_config(struct vhost_dev *d, struct vhost_msg *m, const char **ret_why)
 {
 	return refuse(-EPERM, "the device's configuration cannot be written", ret_why);
+}
+
+/* ---- the backend's channel ---- */
+
+#define THROWN_AWAY 16u /* reads before each message */
+
+/* Descriptors that came along are closed by the kernel, as nobody asked for them. */
+static void backend_drain(int fd)
+{
+	uint8_t b[4096];
+
+	for (unsigned i = 0; i < THROWN_AWAY && recv(fd, b, sizeof(b), MSG_DONTWAIT) > 0; i++)
+		;
+}
+
+static void say_config_changed(struct vhost_dev *d)
+{
+	const uint64_t both = BIT64(VHOST_PF_BACKEND_REQ) | BIT64(VHOST_PF_CONFIG);
+	const struct vhost_msg m = {.request = VHOST_BACKEND_CONFIG_CHANGE_MSG, .flags = VHOST_VERSION};
+
+	if (d->backend_fd < 0 || (d->protocol & both) != both)
+		return;
+	backend_drain(d->backend_fd);
+	int e = vhost_msg_send(d->backend_fd, &m, -1);
+	if (e && e != -EAGAIN) /* twelve bytes are sent whole or not at all */
+		close_fd(&d->backend_fd);
+}
+
+void vhost_dev_link(struct vhost_dev *d, bool up, uint32_t mtu)
+{
+	const struct net_config was = net_config(d);
+
+	d->conf.link_down = !up;
+	d->conf.mtu = mtu ? mtu : MTU_DEFAULT;
+	const struct net_config now = net_config(d);
+	if (memcmp(&was, &now, sizeof(was)) != 0)
+		say_config_changed(d);
 }
 
 /* ---- inflight ---- */

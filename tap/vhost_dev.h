@@ -20,6 +20,11 @@
  *
  * A message that asks for what cannot be is refused: with a status other than zero when one
  * was asked for, with a reply that says so (GET_CONFIG: no bytes), else by ending the connection.
+ * The backend's channel.  We say one thing on it: CONFIG_CHANGE_MSG, and never wait for an answer.  What
+ * comes back is thrown away when the next one is sent, and not looked at before, so that a
+ * frontend that stuffs it fills its own buffer.  Where that does not drain, messages of the same
+ * kind are unread in it, and one more would say nothing new.
+ *
  * Main thread, but for what struct vhost_ring says. */
 #ifndef TAP_VHOST_DEV_H
 #define TAP_VHOST_DEV_H
@@ -105,6 +110,7 @@ struct vhost_ring {
 struct vhost_dev_conf {
 	unsigned pairs; /* of rings, 1 to VHOST_PAIRS_MAX */
 	uint32_t mtu;	/* that guests are told; 0: 1500 */
+	bool link_down; /* that guests are told */
 	bool has_mac;
 	struct mac mac;
 };
@@ -150,6 +156,9 @@ void vhost_dev_fini(struct vhost_dev *d);
  * descriptors.  -errno: the connection must end, for the reason in *ret_why. */
 int vhost_dev_handle(struct vhost_dev *d, struct vhost_msg *m, int sock, const char **ret_why);
 
+/* What the guest may read of its link is this from now on (mtu 0: 1500).  Its frontend is told when
+ * that changes an answer of GET_CONFIG and it has given us a channel to say so. */
+void vhost_dev_link(struct vhost_dev *d, bool up, uint32_t mtu);
 uint64_t vhost_dev_offered(const struct vhost_dev *d);
 unsigned vhost_dev_offloads(const struct vhost_dev *d); /* enum pkt_offload the guest takes */
 /* Tells the frontend, by the err descriptors of the rings that run, that something is wrong. */

@@ -79,6 +79,11 @@ enum vhost_request {
 	VHOST_REQUEST_END = 41,
 };
 
+/* What we ask on the backend's own channel (SET_BACKEND_REQ_FD). */
+enum vhost_backend_request {
+	VHOST_BACKEND_CONFIG_CHANGE_MSG = 2,
+};
+
 struct vhost_msg_kind {
 	const char *name;
 	uint16_t min, max;	 /* of the payload */

@@ -565,6 +565,13 @@ static void vhost_event(struct port *p, unsigned code)
 	end(u, vring_fault_text((enum vring_fault)fault));
 }
 
+static void vhost_conf_changed(struct port *p, const struct port_conf *conf)
+{
+	struct vhost_user *u = p->priv;
+
+	vhost_dev_link(&u->dev, !conf->admin_down, conf->mtu);
+}
+
 struct ring_sums {
 	unsigned enabled, running;
 	uint32_t size;
@@ -706,6 +713,7 @@ static const struct port_ops vhost_user_ops = {
 	.disarm = vhost_disarm,
 	.tx_burst = vhost_tx_burst,
 	.event = vhost_event,
+	.conf_changed = vhost_conf_changed,
 	.describe = vhost_describe,
 	.close = vhost_close,
 };
@@ -717,10 +725,11 @@ static bool made(const struct vhost_user *u, const struct vhost_user_config *cfg
 }
 
 static int vhost_user_new(struct sw *sw, struct loop *loop, const struct vhost_user_config *cfg,
-			  struct vhost_user **ret_user)
+			  const struct port_conf *conf, struct vhost_user **ret_user)
 {
 	struct vhost_dev_conf dc = {
-		.pairs = cfg->queues, .mtu = cfg->mtu, .has_mac = cfg->has_mac, .mac = cfg->mac};
+		.pairs = cfg->queues, .mtu = conf->mtu, .link_down = conf->admin_down,
+		.has_mac = cfg->has_mac, .mac = cfg->mac};
 	struct vhost_user *u = calloc(1, sizeof(*u));
 
 	if (!u)
@@ -755,7 +764,7 @@ int vhost_user_open(struct sw *sw, struct loop *loop, const char *name,
 
 	if (strlen(cfg->socket) >= sizeof(((struct sockaddr_un *)0)->sun_path))
 		return -ENAMETOOLONG;
-	int r = vhost_user_new(sw, loop, cfg, &u);
+	int r = vhost_user_new(sw, loop, cfg, conf, &u);
 	if (r)
 		return r;
 	r = sw_port_add(sw, name, &vhost_user_ops, u, conf, caps, false, NULL, &u->port);

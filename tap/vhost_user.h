@@ -35,12 +35,11 @@ struct vhost_user_config {
 	unsigned queues;    /* pairs, 1 to PORT_QUEUES_MAX */
 	mode_t mode;	    /* of the socket file of a server; 0: 0660 */
 	const char *group;  /* NULL: the process's */
-	uint32_t mtu;	    /* that guests are told; 0: 1500 */
 	bool has_mac;
 	struct mac mac; /* that guests are told */
 };
 
-/* Strings are copied.  -EINVAL, -ENAMETOOLONG (path), -ENOMEM, as sw_port_add(). */
+/* Strings are copied.  conf->mtu and admin_down are what guests are told of the link.  -EINVAL, -ENAMETOOLONG (path), -ENOMEM, as sw_port_add(). */
 int vhost_user_open(struct sw *sw, struct loop *loop, const char *name,
 		    const struct vhost_user_config *cfg, const struct port_conf *conf,
 		    struct port **ret_port);

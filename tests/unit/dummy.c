@@ -57,8 +57,14 @@ static void dummy_close(struct port *p)
 	((struct dummy *)p->priv)->closed = true;
 }
 
+static void dummy_conf_changed(struct port *p, const struct port_conf *conf)
+{
+	((struct dummy *)p->priv)->confs++;
+}
+
 static const struct port_ops dummy_ops = {
-	.type = "dummy", .rx_burst = dummy_rx, .tx_burst = dummy_tx, .close = dummy_close};
+	.type = "dummy", .rx_burst = dummy_rx, .tx_burst = dummy_tx, .close = dummy_close,
+	.conf_changed = dummy_conf_changed};
 
 struct dummy *dummy_new(struct sw *sw, const char *name, const struct port_conf *conf,
 			struct port_caps caps)

@@ -25,6 +25,7 @@ struct dummy {
 	struct dummy_frame out[DUMMY_KEEP];
 	bool full;
 	bool closed;
+	unsigned confs; /* times its conf was replaced */
 };
 
 struct dummy *dummy_new(struct sw *sw, const char *name, const struct port_conf *conf,

@@ -283,6 +283,8 @@ static void limits_isolation_and_down(void **state)
 	push(z, ALL, C, -1);
 	settle(x);
 	assert_int_equal(counters(x, z).rx_drop[DROP_NO_DESTINATION], 1);
+	assert_int_equal(z->confs, 1); /* its backend was told */
+	assert_int_equal(a->confs, 0);
 }
 
 static void ports_go_and_their_addresses_with_them(void **state)

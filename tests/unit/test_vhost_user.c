@@ -45,13 +45,13 @@ static unsigned open_files(void)
 	return n;
 }
 
-static const struct vhost_user_config base_config = {.socket = path, .queues = 2, .mtu = 1400};
+static const struct vhost_user_config base_config = {.socket = path, .queues = 2};
 
 static int open_port(const struct vhost_user_config *c)
 {
 	struct port *p;
 
-	return vhost_user_open(FAKE_SW, FAKE_LOOP, "vm", c, &(struct port_conf){0}, &p);
+	return vhost_user_open(FAKE_SW, FAKE_LOOP, "vm", c, &(struct port_conf){.mtu = 1400}, &p);
 }
 
 static int setup(void **state)
@@ -520,6 +520,138 @@ static void test_config(void **state)
 	assert_int_equal(status(VHOST_SET_CONFIG), 1);
 }
 
+/* ---- the backend's channel ---- */
+
+static int channel = -1; /* the frontend's end */
+
+static void say_channel(void)
+{
+	int s[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s), 0);
+	say(VHOST_SET_BACKEND_REQ_FD, 0, NULL, 0, &s[1], 1);
+	close(s[1]);
+	channel = s[0];
+}
+
+static void set_link(bool up, uint32_t mtu)
+{
+	struct port_conf c = {.admin_down = !up, .mtu = mtu};
+
+	fake.port.ops->conf_changed(&fake.port, &c);
+}
+
+/* How many CONFIG_CHANGE_MSGs wait, and nothing else. */
+static unsigned told(void)
+{
+	const uint32_t want[3] = {VHOST_BACKEND_CONFIG_CHANGE_MSG, VHOST_VERSION, 0};
+	uint32_t hdr[3];
+	unsigned n = 0;
+
+	for (; recv(channel, hdr, sizeof(hdr), MSG_DONTWAIT) == sizeof(hdr); n++)
+		assert_memory_equal(hdr, want, sizeof(want));
+	return n;
+}
+
+static void read_link(bool *up, unsigned *mtu)
+{
+	struct vhost_config_msg c = {.offset = 0, .size = 12};
+
+	say(VHOST_GET_CONFIG, 0, &c, 24, NULL, 0);
+	assert_int_equal(hear(VHOST_GET_CONFIG, &c, sizeof(c), NULL), 24);
+	*up = c.bytes[6] & 1;
+	*mtu = c.bytes[10] | (unsigned)c.bytes[11] << 8;
+}
+
+#define BOTH (1 << VHOST_PF_CONFIG | 1 << VHOST_PF_BACKEND_REQ)
+
+static void test_link_is_told(void **state)
+{
+	bool up;
+	unsigned mtu;
+
+	handshake(FEATURES, ACK | BOTH);
+	say_channel();
+	set_link(true, 1400);
+	assert_int_equal(told(), 0); /* that is what it was */
+	set_link(false, 1400);
+	assert_int_equal(told(), 1);
+	read_link(&up, &mtu);
+	assert_false(up);
+	set_link(true, 9000);
+	assert_int_equal(told(), 1);
+	read_link(&up, &mtu);
+	assert_true(up);
+	assert_int_equal(mtu, 9000);
+	say_u64(VHOST_NET_SET_MTU, 0, 1300, -1); /* a frontend that knows better hears its own */
+	set_link(true, 1500);
+	assert_int_equal(told(), 0);
+	read_link(&up, &mtu);
+	assert_int_equal(mtu, 1300);
+	/* the link's state is the port's, not the connection's */
+	set_link(false, 1500);
+	assert_int_equal(told(), 1);
+	close(channel);
+	hang_up();
+	set_link(false, 1600); /* nobody there */
+	handshake(FEATURES, BOTH);
+	read_link(&up, &mtu);
+	assert_false(up);
+	assert_int_equal(mtu, 1600);
+}
+
+static void test_link_is_not_told(void **state)
+{
+	const int without[] = {0, 1 << VHOST_PF_CONFIG, 1 << VHOST_PF_BACKEND_REQ};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(without); i++) {
+		handshake(FEATURES, without[i]);
+		say_channel();
+		set_link(i % 2, 1400 + i);
+		assert_int_equal(told(), 0);
+		close(channel);
+		hang_up();
+	}
+	handshake(FEATURES, ACK | BOTH); /* and no channel */
+	set_link(false, 1400);
+	assert_false(closed());
+	say(VHOST_SET_BACKEND_REQ_FD, VHOST_NEED_REPLY, NULL, 0, &mem_fd, 1);
+	assert_int_equal(status(VHOST_SET_BACKEND_REQ_FD), 1);
+}
+
+/* One that does not read, stuffs the other direction, descriptors and all, and then goes. */
+static void test_stuffed_channel(void **state)
+{
+	uint8_t junk[4096] = {0};
+	bool up;
+	unsigned mtu, n;
+
+	handshake(FEATURES, ACK | BOTH);
+	say_channel();
+	unsigned files = open_files();
+	int talk = fe;
+	fe = channel; /* put() sends there */
+	for (unsigned i = 0; i < 8; i++)
+		put(junk, sizeof(junk), &mem_fd, 1);
+	while (send(channel, junk, sizeof(junk), MSG_DONTWAIT) > 0)
+		;
+	fe = talk;
+	for (unsigned i = 0; i < 20000; i++) /* far more than its buffer holds */
+		set_link(i % 2, 1400);
+	assert_int_equal(open_files(), files);
+	read_link(&up, &mtu);
+	assert_true(up);
+	n = told();
+	assert_true(n > 0 && n < 20000); /* whole messages, and it has not missed that something changed */
+	set_link(false, 1400);
+	assert_int_equal(told(), 1);
+	close(channel);
+	set_link(true, 1400); /* EPIPE: ours is closed as well */
+	assert_int_equal(open_files(), files - 2);
+	read_link(&up, &mtu);
+	assert_true(up);
+}
+
 static void test_rarp(void **state)
 {
 	const uint8_t mac[8] = {0x52, 0x54, 0, 1, 2, 3};
@@ -863,7 +995,7 @@ static void test_cve_2019_14818(void **state)
 			say_fd(VHOST_SET_VRING_ERR, ring);
 		}
 		say_memory();
-		say(VHOST_SET_BACKEND_REQ_FD, 0, NULL, 0, &mem_fd, 1);
+		say(VHOST_SET_BACKEND_REQ_FD, 0, NULL, 0, &fe, 1);
 		say(VHOST_SET_LOG_BASE, 0, &l, sizeof(l), &mem_fd, 1);
 		assert_int_equal(hear(VHOST_SET_LOG_BASE, &v, 8, NULL), 8);
 		say_u64(VHOST_SET_LOG_FD, 0, 0, mem_fd);
@@ -994,7 +1126,9 @@ int main(void)
 		TEST(test_call),	    TEST(test_offloads),
 		TEST(test_reply_ack),	    TEST(test_features_change),
 		TEST(test_memory_swap),	    TEST(test_log),
-		TEST(test_config),	    TEST(test_rarp),
+		TEST(test_config),	    TEST(test_link_is_told),
+		TEST(test_link_is_not_told), TEST(test_stuffed_channel),
+		TEST(test_rarp),
 		TEST(test_reset_device),    TEST(test_second_frontend),
 		TEST(test_slow_message),    TEST(test_silent_frontend),
 		TEST(test_unread_replies),  TEST(test_ring_fault),
