@@ -252,10 +252,22 @@ static int get_features(struct vhost_dev *d, struct vhost_msg *m, const char **r
 	return 0;
 }
 
-static void log_attach(struct vhost_dev *d)
+/* What the memory goes with, whenever one of them is new.  No ring runs. */
+static void mem_attach(struct vhost_dev *d)
+{
+	const struct vhost_shm log = vhost_log_shm(&d->log);
+
+	if (!d->mem)
+		return;
+	d->mem->log = has(d, VHOST_F_LOG_ALL) && d->log.bits ? &d->log : NULL;
+	vhost_mem_beside(d->mem, VHOST_BESIDE_LOG, &log);
+	vhost_mem_beside(d->mem, VHOST_BESIDE_INFLIGHT, &d->inflight);
+}
+
+static void mem_forget(struct vhost_dev *d, enum vhost_beside which)
 {
 	if (d->mem)
-		d->mem->log = has(d, VHOST_F_LOG_ALL) && d->log.bits ? &d->log : NULL;
+		vhost_mem_beside(d->mem, which, NULL);
 }
 
 static void enable_all(struct vhost_dev *d, bool on)
@@ -280,7 +292,7 @@ static int set_features(struct vhost_dev *d, struct vhost_msg *m, const char **r
 	d->has_features = true;
 	if (!has(d, VHOST_F_PROTOCOL_FEATURES))
 		enable_all(d, true);
-	log_attach(d);
+	mem_attach(d);
 	resume_all(d);
 	return 0;
 }
@@ -330,7 +342,7 @@ static int reset_device(struct vhost_dev *d, struct vhost_msg *m, const char **r
 	d->features = 0;
 	d->has_features = false;
 	d->status = 0;
-	log_attach(d);
+	mem_attach(d);
 	return 0;
 }
 
@@ -380,7 +392,7 @@ static void swap_mem(struct vhost_dev *d, struct vhost_mem *mem)
 
 	park_all(d);
 	d->mem = mem;
-	log_attach(d);
+	mem_attach(d);
 	resume_all(d);
 	vhost_mem_free(old);
 }
@@ -456,9 +468,10 @@ static int set_log_base(struct vhost_dev *d, struct vhost_msg *m, const char **r
 		return refuse(-EINVAL, "a dirty log too short for the memory", ret_why);
 	}
 	park_all(d);
+	mem_forget(d, VHOST_BESIDE_LOG);
 	vhost_log_unmap(&d->log);
 	d->log = log;
-	log_attach(d);
+	mem_attach(d);
 	resume_all(d);
 	vhost_msg_reply(m, &zero, sizeof(zero));
 	return 0;
@@ -744,6 +757,7 @@ void vhost_dev_link(struct vhost_dev *d, bool up, uint32_t mtu)
 
 static void inflight_drop(struct vhost_dev *d)
 {
+	mem_forget(d, VHOST_BESIDE_INFLIGHT);
 	vhost_shm_unmap(&d->inflight);
 	d->inflight_queues = 0;
 	d->inflight_each = 0;
@@ -788,6 +802,7 @@ static void inflight_use(struct vhost_dev *d, const struct vhost_shm *s, uint16_
 	d->inflight = *s;
 	d->inflight_queues = queues;
 	d->inflight_each = each;
+	mem_attach(d);
 	resume_all(d);
 }
 
@@ -883,6 +898,17 @@ static int send_reply(struct vhost_dev *d, const struct vhost_msg *m, int sock, 
 			    : 0;
 }
 
+const char *vhost_dev_broken(const struct vhost_dev *d)
+{
+	const struct vhost_shm log = vhost_log_shm(&d->log);
+
+	if (vhost_shm_broken(&log))
+		return "the dirty log's file was cut short";
+	if (vhost_shm_broken(&d->inflight))
+		return "the inflight area's file was cut short";
+	return d->mem && d->mem->broken ? vring_fault_text(VRING_FAULT_MEMORY) : NULL;
+}
+
 int vhost_dev_handle(struct vhost_dev *d, struct vhost_msg *m, int sock, const char **ret_why)
 {
 	/* As it was when the message was sent: SET_PROTOCOL_FEATURES itself has no status yet. */
@@ -895,6 +921,12 @@ int vhost_dev_handle(struct vhost_dev *d, struct vhost_msg *m, int sock, const c
 	e = m->kind ? handlers[m->request](d, m, ret_why) : -ENOTSUP;
 	if (!d->n_running)
 		d->ops->down(d->arg);
+	const char *broken = vhost_dev_broken(d); /* met in starting a ring, or by a worker */
+	if (broken) {
+		close_fd(&d->reply_fd);
+		vhost_msg_close(m);
+		return refuse(-EFAULT, broken, ret_why);
+	}
 	if (e && !status) {
 		vhost_msg_close(m);
 		return e;

@@ -161,6 +161,8 @@ int vhost_dev_handle(struct vhost_dev *d, struct vhost_msg *m, int sock, const c
 void vhost_dev_link(struct vhost_dev *d, bool up, uint32_t mtu);
 uint64_t vhost_dev_offered(const struct vhost_dev *d);
 unsigned vhost_dev_offloads(const struct vhost_dev *d); /* enum pkt_offload the guest takes */
+/* Why the connection must end, when a file of the frontend's was cut short and that was met; NULL. */
+const char *vhost_dev_broken(const struct vhost_dev *d);
 /* Tells the frontend, by the err descriptors of the rings that run, that something is wrong. */
 void vhost_dev_signal_err(struct vhost_dev *d);
 

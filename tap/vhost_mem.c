@@ -254,6 +254,19 @@ bool vhost_shm_broken(const struct vhost_shm *s)
 	return g && atomic_load(&g->hit);
 }
 
+void vhost_mem_beside(struct vhost_mem *m, enum vhost_beside which, const struct vhost_shm *s)
+{
+	const void *base = s ? s->base : NULL;
+
+	if (m->beside[which] == base)
+		return;
+	if (m->beside[which])
+		guard_unuse(m->beside[which], m);
+	if (base)
+		guard_use(base, m);
+	m->beside[which] = base;
+}
+
 static void map_put(struct vhost_map *map)
 {
 	if (--map->refs)
@@ -398,6 +411,8 @@ void vhost_mem_free(struct vhost_mem *m)
 		return;
 	for (unsigned i = 0; i < m->n; i++)
 		guard_unuse(m->r[i].map->base, m);
+	for (unsigned i = 0; i < VHOST_BESIDE_COUNT; i++)
+		vhost_mem_beside(m, (enum vhost_beside)i, NULL);
 	/* A handler that has read one of the pointers just cleared writes to m yet. */
 	while (atomic_load(&guard_inside))
 		sched_yield();
@@ -453,9 +468,14 @@ int vhost_log_map(struct vhost_log *l, int fd, uint64_t offset, uint64_t bytes)
 	return 0;
 }
 
+struct vhost_shm vhost_log_shm(const struct vhost_log *l)
+{
+	return (struct vhost_shm){.at = (uint8_t *)l->bits, .base = l->map, .len = l->map_len};
+}
+
 void vhost_log_unmap(struct vhost_log *l)
 {
-	struct vhost_shm s = {.base = l->map, .len = l->map_len};
+	struct vhost_shm s = vhost_log_shm(l);
 
 	vhost_shm_unmap(&s);
 	*l = (struct vhost_log){0};

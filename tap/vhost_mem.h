@@ -9,7 +9,8 @@
  * A frontend may cut its file short while we are looking at it.  Files that are sealed
  * against that (F_SEAL_SHRINK) cannot; for all others a SIGBUS is caught: the region is
  * replaced with zeroes, `broken` is set, whoever was reading reads on harmlessly, and the port
- * is closed after the burst.
+ * is closed after the burst.  The dirty log and the in-flight area are files of the frontend's,
+ * too, and go the same way (vhost_mem_beside).
  *
  * An object is immutable but for the dirty log's bits and `broken`: main builds a new one
  * for every change, parks the rings that use the old one, swaps, and frees the old one.
@@ -42,9 +43,13 @@ struct vhost_log {
 	size_t map_len;
 };
 
+/* Files beside the regions whose loss breaks the object too. */
+enum vhost_beside { VHOST_BESIDE_LOG, VHOST_BESIDE_INFLIGHT, VHOST_BESIDE_COUNT };
+
 struct vhost_mem {
 	unsigned n;
 	_Atomic bool broken;	/* a file was cut short: the port must be closed */
+	const void *beside[VHOST_BESIDE_COUNT]; /* where they are mapped; NULL */
 	struct vhost_log *log;	/* NULL while nothing is logged; the device's own */
 	struct vhost_region r[]; /* sorted by gpa */
 };
@@ -79,12 +84,16 @@ struct vhost_shm {
 int vhost_shm_map(int fd, uint64_t offset, uint64_t size, struct vhost_shm *ret_shm,
 		  const char **ret_why);
 void vhost_shm_unmap(struct vhost_shm *s); /* fine when nothing is mapped */
-bool vhost_shm_broken(const struct vhost_shm *s);
+bool vhost_shm_broken(const struct vhost_shm *s); /* cut short, and met */
+/* From now on `broken` tells of s as well, or (NULL) no longer.  Before s is unmapped every object
+ * must have been told NULL, or freed. */
+void vhost_mem_beside(struct vhost_mem *m, enum vhost_beside which, const struct vhost_shm *s);
 
 /* The log of SET_LOG_BASE: `bytes` at `offset` of fd, which must cover every page of the
  * regions.  -EINVAL, -errno of mmap(). */
 int vhost_log_map(struct vhost_log *l, int fd, uint64_t offset, uint64_t bytes);
 void vhost_log_unmap(struct vhost_log *l);
+struct vhost_shm vhost_log_shm(const struct vhost_log *l);
 bool vhost_log_covers(const struct vhost_log *l, uint64_t gpa, uint64_t len);
 
 /* Where [gpa, gpa + 1) is, and in *ret_len how many bytes from there on are mapped

@@ -561,8 +561,10 @@ static void vhost_event(struct port *p, unsigned code)
 
 	if (!fault || u->fd < 0) /* a late word of the connection before */
 		return;
+	const char *broken = vhost_dev_broken(&u->dev);
 	vhost_dev_signal_err(&u->dev);
-	end(u, vring_fault_text((enum vring_fault)fault));
+	end(u, fault == VRING_FAULT_MEMORY && broken ? broken
+						     : vring_fault_text((enum vring_fault)fault));
 }
 
 static void vhost_conf_changed(struct port *p, const struct port_conf *conf)

@@ -779,6 +779,105 @@ static void test_ring_fault(void **state)
 	up();
 }
 
+static void expect_end(const char *why)
+{
+	fake_loop_run(false);
+	assert_true(closed());
+	assert_shown("refused", why);
+	assert_false(fake.port.running);
+	close(fe);
+	fe = -1;
+}
+
+static int file_of(uint64_t bytes)
+{
+	int fd = memfd_create("beside", MFD_CLOEXEC);
+
+	assert_int_equal(ftruncate(fd, (off_t)bytes), 0);
+	return fd;
+}
+
+/* The worker meets that a file was cut short. */
+static void meet(const char *what)
+{
+	struct pkt *out[PKT_BURST];
+
+	fake.events = 0;
+	fake.port.ops->rx_burst(&fake.port, 0, FAKE_WORKER, out, PKT_BURST);
+	assert_true(fake.events);
+	fake.port.ops->event(&fake.port, fake.events);
+	expect_end(what);
+}
+
+static int up_with_log(void)
+{
+	struct vhost_log_msg l = {.size = 4096};
+	int fd = file_of(4096);
+	uint64_t v;
+
+	up();
+	say(VHOST_SET_LOG_BASE, 0, &l, sizeof(l), &fd, 1);
+	assert_int_equal(hear(VHOST_SET_LOG_BASE, &v, sizeof(v), NULL), 8);
+	say_u64(VHOST_SET_FEATURES, 0, FEATURES | 1 << VHOST_F_LOG_ALL, -1);
+	return fd;
+}
+
+static int up_with_inflight(void)
+{
+	struct vhost_inflight_msg m = {.num_queues = 2, .queue_size = SIZE};
+	int fd;
+
+	m.size = 2 * (16 + 16 * SIZE + 48);
+	fd = file_of(m.size);
+	up();
+	say(VHOST_SET_INFLIGHT_FD, VHOST_NEED_REPLY, &m, sizeof(m), &fd, 1);
+	assert_int_equal(status(VHOST_SET_INFLIGHT_FD), 0);
+	return fd;
+}
+
+/* The files beside the memory are as much the frontend's to cut short. */
+static void test_log_cut_short(void **state)
+{
+	vhost_mem_guard();
+	int fd = up_with_log();
+	say_memory(); /* whichever memory it goes with */
+	assert_int_equal(ftruncate(fd, 0), 0);
+	meet("the dirty log's file was cut short");
+	close(fd);
+}
+
+static void test_inflight_cut_short(void **state)
+{
+	vhost_mem_guard();
+	int fd = up_with_inflight();
+	assert_int_equal(ftruncate(fd, 0), 0);
+	meet("the inflight area's file was cut short");
+	close(fd);
+	fd = up_with_inflight(); /* one that was replaced may go */
+	struct vhost_inflight_msg m = {.num_queues = 2, .queue_size = SIZE};
+	int ours;
+	say(VHOST_GET_INFLIGHT_FD, 0, &m, sizeof(m), NULL, 0);
+	assert_int_equal(hear(VHOST_GET_INFLIGHT_FD, &m, sizeof(m), &ours), sizeof(m));
+	close(ours);
+	assert_int_equal(ftruncate(fd, 0), 0);
+	struct pkt *out[PKT_BURST];
+	fake.events = 0;
+	fake.port.ops->rx_burst(&fake.port, 0, FAKE_WORKER, out, PKT_BURST);
+	assert_false(fake.events);
+	close(fd);
+}
+
+/* Main meets memory that is gone: no answer to the message in hand, and the end. */
+static void test_cut_short_on_main(void **state)
+{
+	vhost_mem_guard();
+	up();
+	assert_int_equal(ftruncate(mem_fd, 0), 0);
+	say_u64(VHOST_SET_FEATURES, 0, FEATURES | 1 << VHOST_F_LOG_ALL, -1);
+	expect_end("SET_FEATURES: guest memory was taken away");
+	assert_int_equal(ftruncate(mem_fd, MEM_SIZE), 0);
+}
+
 static void test_client(void **state)
 {
 	struct vhost_user_config c = base_config;
@@ -805,16 +904,6 @@ static void test_client(void **state)
 }
 
 /* ---- what is refused by the wire ---- */
-
-static void expect_end(const char *why)
-{
-	fake_loop_run(false);
-	assert_true(closed());
-	assert_shown("refused", why);
-	assert_false(fake.port.running);
-	close(fe);
-	fe = -1;
-}
 
 static void test_malformed(void **state)
 {
@@ -1132,6 +1221,8 @@ int main(void)
 		TEST(test_reset_device),    TEST(test_second_frontend),
 		TEST(test_slow_message),    TEST(test_silent_frontend),
 		TEST(test_unread_replies),  TEST(test_ring_fault),
+		TEST(test_log_cut_short),  TEST(test_inflight_cut_short),
+		TEST(test_cut_short_on_main),
 		TEST(test_client),	    TEST(test_malformed),
 		TEST(test_unknown),	    TEST(test_bad_regions),
 		TEST(test_bad_rings),	    TEST(test_cve_2020_10723),

@@ -25,8 +25,10 @@ int vring_start(struct vring *q, const struct vhost_mem *mem, const struct vring
 	q->desc = vhost_uva(mem, conf->desc, 16u * conf->size, &gpa);
 	q->avail = vhost_uva(mem, conf->avail, 6u + 2u * conf->size, &gpa);
 	q->used = vhost_uva(mem, conf->used, 6u + 8u * conf->size, &gpa);
-	if (q->desc && q->avail && q->used)
+	if (q->desc && q->avail && q->used) {
+		q->signalled = *(volatile uint8_t *)q->used;
 		return 0;
+	}
 	*ret_why = "a ring outside guest memory";
 	return -EFAULT;
 }
@@ -37,11 +39,16 @@ uint32_t vring_stop(struct vring *q)
 	return q->last_avail;
 }
 
-/* Reads the word that an available index would be, so that memory that is gone is met. */
+/* Reads the word that an available index would be, and writes to the files beside the memory, so
+ * that what is gone is met. */
 unsigned vring_dequeue(struct vring *q, struct pkt_pool *pool, struct pkt **out, unsigned max,
 		       unsigned *ret_no_buffer)
 {
 	q->signalled = *(volatile uint8_t *)q->avail;
+	if (q->inflight)
+		*(volatile uint8_t *)q->inflight = 1;
+	if (q->mem->log)
+		atomic_fetch_or(&q->mem->log->bits[0], 1);
 	return 0;
 }
 
