@@ -510,7 +510,8 @@ static int set_vring_addr(struct vhost_dev *d, struct vhost_msg *m, const char *
 		return -EINVAL;
 	if (a->flags & ~VHOST_VRING_F_LOG_)
 		return refuse(-EINVAL, "unknown flags of a ring's addresses", ret_why);
-	if (log && d->log.bits && r->conf.size &&
+	/* A packed ring's log is where its descriptors are, see vring_start(). */
+	if (log && d->log.bits && r->conf.size && !has(d, VHOST_F_RING_PACKED) &&
 	    !vhost_log_covers(&d->log, a->log, USED_HDR + (uint64_t)r->conf.size * USED_ELEM))
 		return refuse(-EINVAL, "a used ring that the dirty log does not cover", ret_why);
 	park(d, r);

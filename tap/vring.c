@@ -571,7 +571,7 @@ static int fail(int err, const char *why, const char **ret_why)
 	return err;
 }
 
-static int check_conf(const struct vhost_mem *mem, const struct vring_conf *c, const char **ret_why)
+static int check_conf(const struct vring_conf *c, const char **ret_why)
 {
 	const bool packed = c->features & 1ull << VRING_F_RING_PACKED;
 	struct part p[3];
@@ -589,8 +589,17 @@ static int check_conf(const struct vhost_mem *mem, const struct vring_conf *c, c
 		if (p[i].uva % p[i].align)
 			return fail(-EINVAL, "part of the ring is misaligned", ret_why);
 	}
-	const struct part *logged = &p[packed ? 0 : 2];
-	if (c->log_used && mem->log && !vhost_log_covers(mem->log, c->used_log, logged->len))
+	return 0;
+}
+
+/* Where writes of used entries are logged.  Those of a packed ring are where its descriptors are, and
+ * the memory table says where that is: QEMU names the device event area (its "used" part). */
+static int find_log(struct vring *q, const struct vring_conf *c, const struct part *written,
+		    uint64_t gpa, const char **ret_why)
+{
+	q->log_used = c->log_used;
+	q->used_log = q->packed ? gpa : c->used_log;
+	if (c->log_used && q->mem->log && !vhost_log_covers(q->mem->log, q->used_log, written->len))
 		return fail(-EINVAL, "dirty log does not cover the used ring", ret_why);
 	return 0;
 }
@@ -608,11 +617,11 @@ static int map_parts(struct vring *q, const struct vring_conf *c, const char **r
 {
 	uint8_t **at[3] = {&q->desc, &q->avail, &q->used};
 	struct part p[3];
-	uint64_t gpa;
+	uint64_t gpa[3];
 
 	parts_of(c, p);
 	for (unsigned i = 0; i < ARRAY_SIZE(p); i++) {
-		*at[i] = vhost_uva(q->mem, p[i].uva, p[i].len, &gpa);
+		*at[i] = vhost_uva(q->mem, p[i].uva, p[i].len, &gpa[i]);
 		if (!*at[i])
 			return fail(-EFAULT, "ring is not in guest memory as a whole", ret_why);
 		if ((uintptr_t)*at[i] % p[i].align) /* a region may be mapped askew */
@@ -620,7 +629,8 @@ static int map_parts(struct vring *q, const struct vring_conf *c, const char **r
 	}
 	if (c->inflight && (c->inflight_len < inflight_need(c) || (uintptr_t)c->inflight % 8))
 		return fail(-EINVAL, "inflight region is too small or misaligned", ret_why);
-	return 0;
+	const unsigned written = q->packed ? 0 : 2;
+	return find_log(q, c, &p[written], gpa[written], ret_why);
 }
 
 static void set_features(struct vring *q, uint64_t features)
@@ -640,7 +650,7 @@ int vring_start(struct vring *q, const struct vhost_mem *mem, const struct vring
 		const char **ret_why)
 {
 	unsigned n_iov = conf->size > TABLE_MIN ? conf->size : TABLE_MIN;
-	int r = check_conf(mem, conf, ret_why);
+	int r = check_conf(conf, ret_why);
 
 	if (r < 0)
 		return r;
@@ -648,8 +658,6 @@ int vring_start(struct vring *q, const struct vhost_mem *mem, const struct vring
 		.mem = mem,
 		.size = conf->size,
 		.mask = conf->size - 1,
-		.log_used = conf->log_used,
-		.used_log = conf->used_log,
 		.call_fd = conf->call_fd,
 		.inflight = conf->inflight,
 	};

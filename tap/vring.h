@@ -73,7 +73,7 @@ struct vring_conf {
 	uint32_t size;
 	uint64_t desc, avail, used; /* uva; packed: descriptors, driver and device event areas */
 	bool log_used;		    /* VHOST_VRING_F_LOG: used writes are logged at used_log */
-	uint64_t used_log;	    /* gpa */
+	uint64_t used_log;	    /* gpa; packed: not used, the table tells */
 	uint32_t base;		    /* split: last_avail; packed: last_avail | wrap << 15 |
 				     * last_used << 16 | wrap << 31 (vhost-user, SET_VRING_BASE),
 				     * of which the high half is not believed */

@@ -501,6 +501,10 @@ static void test_log(void **state)
 	assert_true(fake.port.running);
 	say_u64(VHOST_SET_FEATURES, 0, FEATURES, -1);
 	assert_null(strstr(shown("memory"), "logged"));
+	/* of a packed ring the address is not used: the log is where the descriptors are */
+	say_u64(VHOST_SET_FEATURES, 0, FEATURES | UINT64_C(1) << VHOST_F_RING_PACKED | 1 << VHOST_F_LOG_ALL, -1);
+	say(VHOST_SET_VRING_ADDR, VHOST_NEED_REPLY, &a, sizeof(a), NULL, 0);
+	assert_int_equal(status(VHOST_SET_VRING_ADDR), 0);
 }
 
 static void test_config(void **state)

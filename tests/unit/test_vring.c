@@ -1082,7 +1082,10 @@ static void test_cve_2019_14835_dirty_log(void **state)
 	guest_log(&b.g);
 	vring_stop(&b.q);
 	b.conf.log_used = true;
-	b.conf.used_log = GUEST_A;
+	/* A packed ring's used entries are in its descriptors.  QEMU names the device event area, as it
+	 * has no used ring to name. */
+	b.conf.used_log = kind ? GUEST_B : GUEST_A;
+	const uint64_t dirty = kind ? b.d.desc : GUEST_A;
 	const char *why;
 	assert_int_equal(vring_start(&b.q, b.g.mem, &b.conf, &why), 0);
 	memset((void *)b.g.bits, 0, 8);
@@ -1090,7 +1093,7 @@ static void test_cve_2019_14835_dirty_log(void **state)
 	assert_int_equal(take(&b), 1);
 	assert_int_equal(guest_dirty_pages(&b.g), 0);
 	done(&b);
-	assert_true(guest_dirty(&b.g, GUEST_A));
+	assert_true(guest_dirty(&b.g, dirty));
 	assert_int_equal(guest_dirty_pages(&b.g), 1);
 	bed_fini(&b);
 }
@@ -1135,8 +1138,12 @@ static void test_start_refuses(void **state)
 	else
 		REFUSED(-EINVAL, c.size = 6);
 	guest_log(&b.g);
-	REFUSED(-EINVAL, (c.log_used = true, c.used_log = GUEST_C));
-	REFUSED(-EINVAL, (c.log_used = true, c.used_log = UINT64_MAX - 3));
+	if (kind) {
+		REFUSED(-EINVAL, (c.log_used = true, c.desc = GUEST_UVA + GUEST_C));
+	} else {
+		REFUSED(-EINVAL, (c.log_used = true, c.used_log = GUEST_C));
+		REFUSED(-EINVAL, (c.log_used = true, c.used_log = UINT64_MAX - 3));
+	}
 	uint64_t small[4];
 	REFUSED(-EINVAL, (c.inflight = small, c.inflight_len = sizeof(small)));
 	/* and what just fits */
