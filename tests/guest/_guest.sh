@@ -52,3 +52,15 @@ guest_vhost() {
 	guest_start "$name" "$mac" vhost-user,id=n0,chardev=v0
 	GUEST_DEVICE= GUEST_ARGS=()
 }
+
+# The same with the text that `vswitchctl attach` prints for the port NAME, all of it but for the
+# network card: guest_attach NAME MAC
+guest_attach() {
+	local text
+	text=$(ctl attach lab --name "$1" --for qemu) || return
+	read -ra GUEST_ARGS <<<"${text%% -netdev *}"
+	text=${text#* -netdev }
+	GUEST_DEVICE=,vectors=0
+	guest_start "$1" "$2" "${text%% *}"
+	GUEST_DEVICE= GUEST_ARGS=()
+}

@@ -24,7 +24,7 @@ guest_start() {
 	cat "$c.out" >"$c.log" &
 	GUEST_CAT[$name]=$!
 	"${GUEST_RUN[@]}" qemu-system-x86_64 -accel tcg -m "$GUEST_MEMORY" -smp 1 -nodefaults -no-user-config \
-		-display none -no-reboot -chardev pipe,id=c0,path="$c" -serial chardev:c0 \
+		-display none -no-reboot -chardev pipe,id=console,path="$c" -serial chardev:console \
 		-kernel "$GUEST_IMAGE/vmlinuz" -initrd "$GUEST_IMAGE/initrd" \
 		-append "console=ttyS0 quiet loglevel=2 panic=-1 mitigations=off random.trust_cpu=on tsc=reliable hostname=$name" \
 		-netdev "$netdev" -device virtio-net-pci,netdev="$id",mac="$mac",romfile="$GUEST_DEVICE" \

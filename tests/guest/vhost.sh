@@ -1,5 +1,6 @@
 #!/bin/bash
-# Two QEMU guests on vhost-user ports, one in each role; the switch restarts, twice killed, and
+# Two QEMU guests on vhost-user ports, one in each role, attached with the text that `vswitchctl
+# attach` prints; the switch restarts, twice killed, and
 # neither guest has to do anything.
 #
 #	db1 (QEMU) --- db1.sock (the switch listens) ---\
@@ -17,8 +18,8 @@ ports:
 EOC
 } | config
 daemon_start
-guest_vhost db1 52:54:00:00:00:01 "$T/db1.sock" server
-guest_vhost db2 52:54:00:00:00:02 "$T/db2.sock" client
+guest_attach db1 52:54:00:00:00:01
+guest_attach db2 52:54:00:00:00:02
 guests_work db1 db2
 ups() { jctl '[.[] | select(.type == "vhost-user") | .state == "up"] | length == 2 and all' port list; }
 check "both ports are up" ups
