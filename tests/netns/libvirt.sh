@@ -3,6 +3,7 @@
 # driver starts a guest with it that gets a lease (the network boot ROM asks for one; no disk, no KVM).
 #
 #	QEMU, started by libvirt on the tap "vm1" --- vswitchd (network lab, DHCP) --- 127.0.0.1:20000 udp --- another
+#	on vhost-user: vm3.sock, the switch listens --------/                     \--- vm4.sock, QEMU listens
 #
 # libvirt is unpacked, not installed: its programs see it over /usr, in a mount namespace of their
 # own, and its driver runs inside virt-qemu-run, without a daemon.
@@ -32,18 +33,24 @@ networks:
   lab: { vlan: 10, mode: nat, uplink: host, subnet: 10.10.10.0/24 }
 ports:
   u: { type: udp, listen: "127.0.0.1:20000", peer: "127.0.0.1:20001", network: lab }
+  vm3: { type: vhost-user, socket: $T/vm3.sock, role: server, network: lab }
+  vm4: { type: vhost-user, socket: $T/vm4.sock, role: client, network: lab }
+  vm5: { type: vhost-user, socket: $T/vm5.sock, network: lab, queues: 4 }
 EOC
 daemon_start
 
-domain() { # NAME, its interface on stdin
+domain() { # NAME, what attach prints on stdin: its interface, after what it says is <domain>'s
+	local text
+	text=$(cat)
 	cat <<-EOX
 	<domain type='qemu'>
 	  <name>$1</name>
 	  <memory unit='MiB'>64</memory>
+	$(sed -n '/in <domain>/,/in <devices>/p' <<<"$text")
 	  <os><type arch='x86_64' machine='pc'>hvm</type><boot dev='network'/></os>
 	  <devices>
 	    <emulator>$(command -v qemu-system-x86_64)</emulator>
-	$(cat)
+	$(sed '/in <domain>/,/in <devices>/d' <<<"$text")
 	  </devices>
 	</domain>
 	EOX
@@ -72,6 +79,10 @@ gets_lease() { wait_for 40 leased "$@" || { cat "$T"/spawn.*; return 1; }; }
 
 check "attach makes a port" eval 'ctl attach lab --for libvirt --name vm1 --type tap | domain vm1 >"$T/vm1.xml"'
 check "and knows the one that is there" eval 'ctl attach lab --for libvirt --name u | domain vm2 >"$T/vm2.xml"'
+for vm in vm3 vm4 vm5; do
+	check "$vm is a vhost-user port" eval "ctl attach lab --for libvirt --type vhost-user --name $vm | domain $vm >'$T/$vm.xml'"
+	check "libvirt's schema takes $vm" valid "$T/$vm.xml"
+done
 check "libvirt's schema takes an interface on a tap" valid "$T/vm1.xml"
 check "and one on udp" valid "$T/vm2.xml"
 sed "s/<target dev=/<target device=/" "$T/vm1.xml" >"$T/wrong.xml"
@@ -80,6 +91,11 @@ start vm1; first=$STARTED
 start vm2
 check "the guest that libvirt starts on the tap has a lease" gets_lease vm1 vm1
 check "and the one on udp" gets_lease vm2 u
+end_spawned "$first"
+start vm3; first=$STARTED
+start vm4
+check "the guest that libvirt starts on vhost-user has a lease" gets_lease vm3 vm3
+check "and the one whose QEMU listens" gets_lease vm4 vm4
 end_spawned "$first"
 check "libvirt's tap goes with its guest" wait_for 10 eval 'jctl ".[] | select(.name == \"vm1\") | .state" port list | grep -qx down'
 finish
