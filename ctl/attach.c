@@ -156,6 +156,10 @@ static void libvirt_vhost_user(FILE *out, const struct attach_text *a)
 
 /* ---- cloud-hypervisor: options for its command line ---- */
 
+/* Not run against the program, which is not in Debian, but checked against the syntax that its help
+ * prints for `--net` and `--memory`: the memory must be shared, `vhost_mode` is its own side, and
+ * `num_queues` counts rings, two for each pair (it wants a processor of the guest's for each). */
+
 static void cloud_vhost_user(FILE *out, const struct attach_text *a)
 {
 	fprintf(out,

@@ -1,8 +1,9 @@
 /* The exact text that starts a guest on a port: one writer for each pair of hypervisor and
  * port type that truly works, in a table.
  *
- * What the text says was checked against QEMU 7.2 and libvirt 9.0 of Debian 12, but for
- * cloud-hypervisor, which is not in Debian.  libvirt has no element for UNIX datagram or
+ * The text is used as it is printed by tests/guest/ (QEMU 7.2) and tests/netns/libvirt.sh
+ * (libvirt 9.0, its schema and its QEMU driver); only that for cloud-hypervisor, which is not in
+ * Debian, is checked against what it documents.  libvirt has no element for UNIX datagram or
  * stream sockets, so there it is an interface of libvirt's own (which the switch takes as
  * it appears), a pair of UDP addresses, or vhost-user. */
 #ifndef CTL_ATTACH_H
