@@ -39,7 +39,8 @@ struct vhost_user_config {
 	struct mac mac; /* that guests are told */
 };
 
-/* Strings are copied.  conf->mtu and admin_down are what guests are told of the link.  -EINVAL, -ENAMETOOLONG (path), -ENOMEM, as sw_port_add(). */
+/* Strings are copied.  What guests are told of the link is conf->mtu and admin_down.  -EINVAL,
+ * -ENAMETOOLONG (path), -ENOMEM, as sw_port_add(). */
 int vhost_user_open(struct sw *sw, struct loop *loop, const char *name,
 		    const struct vhost_user_config *cfg, const struct port_conf *conf,
 		    struct port **ret_port);

@@ -75,6 +75,22 @@ documents() {
 	[ -x "${BUILD:-build}/vswitchctl" ] && tests/docs.sh check
 }
 
+# A page that names tests as evidence names tests that there are, and functions too.
+evidence() {
+	page=docs/vhost-user.md
+	all_tests=$(cat tests/unit/*.c)
+	for t in $(grep -oE '\btest_[a-z0-9_]+' $page | sort -u); do
+		[ -e "tests/unit/$t.c" ] || case $all_tests in *"static void $t("*) ;; *) echo "$page: no such test: $t" ;; esac
+	done
+	code=$(cat tap/*.[ch] switch/*.h)
+	for f in $(sed -n '/^### Messages/,/^### What/p' $page | grep -oE '`[a-zA-Z_]+`' | tr -d '`' | sort -u); do
+		case $code in *"$f"*) ;; *) echo "$page: nothing is called $f" ;; esac
+	done
+	for f in $(grep -oE '\bfuzz_[a-z_]+' $page | sort -u); do
+		[ -e "tests/fuzz/$f.c" ] || echo "$page: no such fuzz target: $f"
+	done
+}
+
 # The shell of the tests at least parses.
 shells() {
 	for s in $(printf '%s\n' $scripts | grep '\.sh$'); do
@@ -82,7 +98,7 @@ shells() {
 	done 2>&1
 }
 
-for rule in layers libraries walking lengths spaces documents shells; do $rule; done >"$found"
+for rule in layers libraries walking lengths spaces documents evidence shells; do $rule; done >"$found"
 if [ -s "$found" ]; then
 	sort -u "$found"
 	echo "lint: $(sort -u "$found" | wc -l) findings"
