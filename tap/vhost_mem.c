@@ -122,6 +122,8 @@ static int guard_add(void *base, size_t len)
 		if (atomic_load(&g->base))
 			continue;
 		atomic_store(&g->hit, false);
+		for (unsigned u = 0; u < GUARD_USERS; u++)
+			atomic_store(&g->user[u], NULL);
 		atomic_store(&g->len, len);
 		if (i >= atomic_load(&guards_high))
 			atomic_store(&guards_high, i + 1);
