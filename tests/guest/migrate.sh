@@ -34,6 +34,7 @@ migrate() {
 	check "$1: the guest boots" boots "$vm"
 	guest_run "$vm" 5 "ip addr add 10.0.0.2/24 dev eth0"
 	check "$1: and is there" wait_for 5 pings a 10.0.0.2
+	[ "$1" != packed ] || check "packed: so are its rings" eval 'ctl port show from | grep -q "packed, "'
 	guest_vhost "new$vm" 52:54:00:00:00:01 "$T/to.sock" server -monitor "unix:$T/new$vm.mon,server=on,wait=off" \
 		-incoming "unix:$T/$vm.migrate"
 	wait_for 10 test -S "$T/$vm.migrate" || fail "the other QEMU does not wait for the guest"
@@ -65,5 +66,6 @@ migrate() {
 
 # A guest that can announces itself, by ARP; for one that cannot QEMU asks the switch to (SEND_RARP).
 migrate announces arp
+VHOST_DEVICE=,packed=on migrate packed "arp or ether proto 0x8035"
 VHOST_DEVICE=,guest_announce=off migrate cannot "ether proto 0x8035"
 finish
