@@ -79,7 +79,7 @@ run: all ## start the daemon on this host with the built-in default
 
 check: ## every test; the last line counts them
 	@tests/deps.sh install build unit net guest lint
-	@$(MAKE) --no-print-directory all unit fuzz-replay
+	@$(MAKE) --no-print-directory all unit testprog fuzz-replay
 	@UNIT_BIN="$(UNIT_BIN)" REPLAY_BIN="$(REPLAY_BIN)" BUILD=$(BUILD) tests/check.sh
 
 bench: all testprog ## benchmarks beside their peers, into build/bench/*.json

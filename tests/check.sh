@@ -15,7 +15,7 @@ build=${BUILD:-build}
 export BUILD=$build
 logs=$build/check
 pattern=${1:-*}
-required='guest/* netns/tap netns/dgram netns/netdev* netns/nat_interface netns/nat_host netns/dhcp netns/dns'
+required='guest/* netns/tap netns/dgram netns/netdev* netns/nat_interface netns/nat_host netns/dhcp netns/dns netns/vhost'
 limit=180
 rm -rf "$logs"
 mkdir -p "$logs"

@@ -183,7 +183,7 @@ web_server() { # web_server NAME PORT [ADDRESS]: a page that says "outside", log
 	mkdir -p "$T/www"
 	echo "hello from outside" >"$T/www/index.html"
 	spawn on "$1" "$PY" -u "$HERE/web.py" "$T/www" "${3:-0.0.0.0}" "$2"
-	wait_for 5 listening "$1" "$2" || fail "no web server"
+	wait_for 20 listening "$1" "$2" || fail "no web server"
 }
 
 wait_for() {
