@@ -616,6 +616,21 @@ static void describe_rate(struct vhost_user *u, const char *key, uint64_t n, uin
 	fn(arg, key, text);
 }
 
+/* Who serves the guest's transmit queues. */
+static void describe_workers(struct vhost_user *u, port_describe_fn *fn, void *arg)
+{
+	char text[VHOST_PAIRS_MAX * sizeof("63: 255, ")] = "";
+	size_t at = 0;
+
+	for (unsigned q = 0; u->port->rxq && q < u->port->n_rxq; q++)
+		if (u->port->rxq[q].worker && at < sizeof(text))
+			at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%u: %u",
+					       at ? ", " : "", q,
+					       worker_index(u->port->rxq[q].worker));
+	if (at)
+		fn(arg, "queue-workers", text);
+}
+
 static void describe_rings(struct vhost_user *u, port_describe_fn *fn, void *arg)
 {
 	struct ring_sums s = sum_rings(u);
@@ -630,6 +645,7 @@ static void describe_rings(struct vhost_user *u, port_describe_fn *fn, void *arg
 	snprintf(text, sizeof(text), "%u pairs; of %u rings %u enabled, %u running",
 		 u->dev.conf.pairs, u->dev.n_rings, s.enabled, s.running);
 	fn(arg, "queues", text);
+	describe_workers(u, fn, arg);
 	if (s.why)
 		fn(arg, "stopped-ring", s.why);
 	describe_rate(u, "kicks", s.kicks, &u->kicks_seen, now - u->looked, fn, arg);
