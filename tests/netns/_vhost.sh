@@ -7,10 +7,11 @@
 #	up NAME / down NAME         the port's state
 #	detail NAME KEY             a line of `port show`
 #	daemon_fds                  how many descriptors the daemon has
-#	packets_free                packet buffers, small and large, that nobody holds
+#	packets_back                no packet buffer is missing but those that each thread keeps at hand (net/pkt.c)
+#	unanswered NAME             echo requests it has sent so far without getting a reply
 #	count PORT FIELD            of the counters
 #	serve NAME                  $T/www/f on NAME's port 8000;  fetches NAME ADDRESS: it arrives whole
-need_root; need_tun; need jq
+need_root; need_tun; need jq nstat
 PEER=$BUILD/tests/vhost/vhost_peer
 [ -x "$PEER" ] || skip "$PEER is not built (make testprog)"
 MACS=0
@@ -32,7 +33,15 @@ up() { jctl ".[] | select(.name == \"$1\") | .state == \"up\"" port list >/dev/n
 down() { jctl ".[] | select(.name == \"$1\") | .state == \"down\"" port list >/dev/null; }
 detail() { jctl ".details[\"$2\"] // \"\"" port show "$1"; }
 daemon_fds() { find "/proc/$DAEMON/fd" -mindepth 1 | wc -l; }
-packets_free() { jctl '.memory | "\(.packets_free) \(.large_packets_free)"' status; }
+packets_back() {
+	local threads
+	threads=$(($(jctl .workers status) + 1))
+	jctl .memory status
+	"$VSWITCHCTL" --json status | jq -e --argjson t $threads '.memory | .packets_total - .packets_free <= 256 * $t and
+		.large_packets_total - .large_packets_free <= 16 * $t'
+}
+# By the kernel's counters: ping itself stops listening soon after its last request, whatever -W says.
+unanswered() { on "$1" nstat -asz IcmpOutEchos IcmpInEchoReps | awk '/IcmpOutEchos/ { s = $2 } /IcmpInEchoReps/ { r = $2 } END { print s - r }'; }
 count() { jctl ".ports[\"$1\"].$2" counters; }
 serve() {
 	mkdir -p "$T/www"

@@ -39,7 +39,8 @@ static const struct {
 	{"sink", peer_sink,
 	 "checks order, loss and duplicates of a stream; --count, --seconds, --idle MS"},
 	{"hang", peer_hang,
-	 "goes to --step connect|features|memory|rings|filled|half-message, stays there"},
+	 "goes to --step connect|features|memory|rings|filled|half-message, stays there;\n"
+	 "           or does wrong: bad-index|bad-head|bad-address|bad-direction|no-memory|deaf"},
 };
 
 static int usage(FILE *to)
@@ -59,7 +60,7 @@ static int usage(FILE *to)
 	      "  --protocol-off LIST   "
 	      "mq,log,rarp,ack,mtu,backend-req,config,inflight,reset,slots,status\n"
 	      "  --regions N  --rx-buf BYTES  --rx-split N  --tx-split N   memory and descriptors\n"
-	      "  --log  --inflight  --mtu N  --no-kick-fd  --no-call-fd\n"
+	      "  --seal  --log  --inflight  --mtu N  --no-kick-fd  --no-call-fd\n"
 	      "  --mac MAC  --peer-mac MAC   (02:00:00:00:00:01, ..02)\n"
 	      "  --poll                never sleep (ping and stream never do)\n"
 	      "  --seconds S  --count N  --len BYTES  --interval US  --flows N  --rate PPS  "
@@ -181,6 +182,7 @@ static const struct {
 	{"reconnect", FLAG, O(reconnect)},
 	{"poll", FLAG, O(poll)},
 	{"quit", FLAG, O(quit)},
+	{"seal", FLAG, O(fe.seal)},
 	{"log", FLAG, O(fe.log)},
 	{"inflight", FLAG, O(fe.inflight)},
 	{"no-kick-fd", FLAG, O(fe.no_kick)},

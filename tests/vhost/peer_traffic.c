@@ -1,4 +1,4 @@
-/* bounce, ping, stream, sink, hang: guests without a kernel. */
+/* bounce, ping, stream, sink: guests without a kernel. */
 #include "tests/vhost/peer.h"
 
 #include <errno.h>
@@ -7,14 +7,14 @@
 #include <string.h>
 #include <unistd.h>
 
-#define MAGIC	     0x56504552u /* "VPER" */
-#define PORT_BASE    10000u
-#define SPIN_ROUNDS  20
-#define POLL_MS	     100
-#define CHECK_EVERY  1024 /* rounds of a polling loop between looks at clock and socket */
-#define WINDOW	     65536u
-#define NS_PER_US    1000
-#define LAST_ANSWERS 300000000 /* ns: how long those under way may take at the end */
+#define MAGIC	    0x56504552u /* "VPER" */
+#define PORT_BASE   10000u
+#define SPIN_ROUNDS 20
+#define POLL_MS	    100
+#define CHECK_EVERY 1024 /* rounds of a polling loop between looks at clock and socket */
+#define WINDOW	    65536u
+#define NS_PER_US   1000
+#define LAST_ANSWER 1000000000 /* ns */
 
 /* ---- frames ---- */
 
@@ -264,7 +264,7 @@ static int ping_loop(struct peer *p, struct fe *other, uint32_t *rtt, size_t cap
 			fe_tx_flush(&p->fe, 0);
 			next += (int64_t)p->o.interval_us * NS_PER_US;
 		}
-		if (*sent == cap && (*n + p->o.warmup >= cap || now >= next + LAST_ANSWERS))
+		if (*sent == cap && (*n + p->o.warmup >= cap || now >= next + LAST_ANSWER))
 			break;
 		r = ping_answers(p, rtt, n, cap);
 		if (r >= 0 && other)
@@ -519,70 +519,4 @@ int peer_sink(struct peer *p)
 		 (unsigned long long)s.foreign, (unsigned long long)s.group);
 	free(s.flow);
 	return err;
-}
-
-/* ---- hang ---- */
-
-static int step_fill(struct fe *fe)
-{
-	uint8_t frame[1500] = {0};
-
-	memset(frame, 255, 6);
-	frame[6] = 2;
-	put16(frame + 12, 0x88b5);
-	for (unsigned q = 0; q < fe->cfg.pairs; q++) {
-		while (fe_tx(fe, q, NULL, frame, sizeof(frame)) == 0)
-			;
-		fe_tx_flush(fe, q);
-	}
-	return 0;
-}
-
-static int step_half_message(struct fe *fe)
-{
-	struct fe_msg m = {FE_SET_VRING_NUM, FE_FLAG_VERSION, 8, {0}};
-
-	return fe_send_bytes(fe, &m, FE_HDR_SIZE - 3, NULL, 0);
-}
-
-/* Each step is taken in turn, up to the one that was asked for. */
-static const struct {
-	const char *name;
-	int (*take)(struct fe *fe);
-} steps[] = {
-	{"connect", fe_connect}, {"features", fe_negotiate}, {"memory", fe_share},
-	{"rings", fe_start},	 {"filled", step_fill},	     {"half-message", step_half_message},
-};
-
-static int take_steps(struct peer *p)
-{
-	int err = 0;
-
-	for (size_t i = 0; i < sizeof(steps) / sizeof(*steps) && !err; i++) {
-		err = steps[i].take(&p->fe);
-		if (strcmp(steps[i].name, p->o.step) == 0)
-			return err;
-	}
-	if (!err)
-		snprintf(p->fe.error, sizeof(p->fe.error), "no step '%s'", p->o.step);
-	return err ? err : -EINVAL;
-}
-
-int peer_hang(struct peer *p)
-{
-	int err = fe_init(&p->fe, &p->o.fe);
-
-	p->fe.timeout_ms = p->o.wait_ms;
-	err = err ? err : take_steps(p);
-	if (err)
-		return err;
-	p->connections++;
-	p->began = fe_now_ns();
-	p->ends = p->o.seconds > 0 ? p->began + (int64_t)(p->o.seconds * 1e9) : 0;
-	fprintf(stderr, "hanging at %s\n", p->o.step);
-	while (!p->o.quit && !peer_done(p))
-		usleep(10000);
-	if (p->o.quit)
-		_exit(0); /* as a process that is killed: nothing is said to the backend */
-	return 0;
 }

@@ -1,4 +1,4 @@
 # The userspace vhost-user guest: a unit test links $(VHOST_FRONTEND), scripts run vhost_peer.
 VHOST_FRONTEND := tests/vhost/frontend.c tests/vhost/frontend_msg.c tests/vhost/frontend_ring.c
 TESTPROG += vhost/vhost_peer
-vhost/vhost_peer_SRC := tests/vhost/peer.c tests/vhost/peer_bridge.c tests/vhost/peer_traffic.c $(VHOST_FRONTEND)
+vhost/vhost_peer_SRC := tests/vhost/peer.c tests/vhost/peer_bridge.c tests/vhost/peer_traffic.c tests/vhost/peer_hang.c $(VHOST_FRONTEND)
