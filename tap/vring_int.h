@@ -451,11 +451,20 @@ INLINE const uint8_t *rx_where(struct vring *q, const struct vring_buf *d)
 	uint64_t here;
 	const uint8_t *va = vhost_gpa(q->mem, d->addr, &here, &q->hint);
 
-	if (unlikely(!va || here < d->len))
-		return NULL;
-	__builtin_prefetch(va);
-	__builtin_prefetch(va + (d->len > LINE ? LINE : 0));
-	return va;
+	return likely(va && here >= d->len) ? va : NULL;
+}
+
+/* How many frames before it is copied a frame is asked for: enough for what a line takes to come
+ * from another core, and not so many that the requests wait for each other while nothing is done. */
+#define AHEAD 12u
+
+/* The header and the beginning of the frame. */
+INLINE void rx_prefetch(const struct rx_frame *f)
+{
+	if (likely(f->va != NULL)) {
+		__builtin_prefetch(f->hdr);
+		__builtin_prefetch(f->va + (f->len > LINE ? LINE : f->len - 1));
+	}
 }
 
 /* A descriptor that is header and frame. */
@@ -512,7 +521,11 @@ static inline void rx_walked(struct vring *q, struct pkt_pool *pool, struct pkt 
 INLINE void take_frames(struct vring *q, struct pkt_pool *pool, struct pkt **k,
 			const struct rx_frame *f, unsigned n)
 {
+	for (unsigned i = 0; i < n && i < AHEAD; i++)
+		rx_prefetch(&f[i]);
 	for (unsigned i = 0; i < n; i++) {
+		if (i + AHEAD < n)
+			rx_prefetch(&f[i + AHEAD]);
 		if (likely(f[i].va)) {
 			take_piece(q, k[i], f[i].hdr, f[i].va, f[i].len);
 		} else if (f[i].n_iov) {
@@ -564,9 +577,15 @@ INLINE bool tx_piece(struct vring *q, struct tx_frame *f, const struct vring_buf
 	if (unlikely(!va || here < d->len))
 		return false;
 	f->va = va;
-	prefetch_write(va);
-	prefetch_write(va + (f->len > LINE ? LINE : f->len - 1));
 	return true;
+}
+
+INLINE void tx_prefetch(const struct tx_frame *f)
+{
+	if (likely(f->len && f->va)) {
+		prefetch_write(f->va);
+		prefetch_write(f->va + (f->len > LINE ? LINE : f->len - 1));
+	}
 }
 
 /* Starts the chain of a frame's next buffer. */
@@ -746,7 +765,11 @@ INLINE void put_frames(struct vring *q, const struct pkt_out *v, struct tx_frame
 	const unsigned hdr = q->hdr_len;
 	const bool log = logging(q);
 
+	for (unsigned i = 0; i < n && i < AHEAD; i++)
+		tx_prefetch(&f[i]);
 	for (unsigned i = 0; i < n; i++) {
+		if (i + AHEAD < n)
+			tx_prefetch(&f[i + AHEAD]);
 		if (unlikely(!f[i].len))
 			continue;
 		if (likely(f[i].va)) {

@@ -13,12 +13,10 @@ fuzz_stream_SRC := tests/fuzz/fuzz_stream.c net/wire.c
 VRING := tap/vring.c tap/vring_packed.c net/pkt.c tests/unit/vring_driver.c tests/unit/vring_mem.c
 UNIT += test_vring
 test_vring_SRC := tests/unit/test_vring.c net/parse.c net/csum.c $(VRING)
-$(BUILD)/tests/bench/vring_bench: $(patsubst %.c,$(BUILD)/%.o,tests/bench/vring_bench.c $(VRING))
-	@echo "  LD    $@"
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^
-$(BUILD)/tests/bench/path_bench: $(patsubst %.c,$(BUILD)/%.o,tests/bench/path_bench.c $(sort $(SWITCH_ALL) $(VRING)))
-	@echo "  LD    $@"
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(SWITCH_LIBS)
+TESTPROG += bench/vring_bench bench/path_bench
+bench/vring_bench_SRC := tests/bench/vring_bench.c $(VRING)
+bench/path_bench_SRC := tests/bench/path_bench.c $(sort $(SWITCH_ALL) $(VRING))
+bench/path_bench_LIBS := $(SWITCH_LIBS)
 VHOST := tap/vhost_user.c tap/vhost_dev.c tap/vhost_msg.c tap/vhost_mem.c tap/usock.c net/log.c
 UNIT += test_vhost_user
 test_vhost_user_SRC := tests/unit/test_vhost_user.c tests/unit/vring_fake.c $(VHOST) $(TAP_FAKE)
