@@ -716,6 +716,12 @@ unsigned worker_index(const struct worker *w)
 	return w->idx;
 }
 
+nsec_t worker_clock(const struct worker *w)
+{
+	(void)w;
+	return clock_now();
+}
+
 nsec_t worker_now(const struct worker *w)
 {
 	return w->now;

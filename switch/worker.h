@@ -18,6 +18,8 @@
 
 struct pkt_pool *worker_pool(struct worker *w);
 nsec_t worker_now(const struct worker *w); /* coarse, constant within a burst */
+/* The clock itself, some 25 ns a look: for waits of microseconds. */
+nsec_t worker_clock(const struct worker *w);
 unsigned worker_index(const struct worker *w); /* 0 .. sw_workers() - 1 */
 
 /* Sends `k` into the pipeline as if received on `in` (an internal port), in domain

@@ -103,6 +103,7 @@ struct vhost_ring {
 	uint64_t calls;		/* to the driver, before its last start */
 	/* a worker's while it is attached, under `lock` where several may send */
 	struct vring q;
+	nsec_t behind_since; /* from the guest: vring_let_go(); 0 = it is not */
 	_Atomic bool ready; /* to the guest: tx_burst may use it */
 	_Atomic bool lock;
 };

@@ -28,6 +28,7 @@
 #define HANDSHAKE_TIMEOUT (30 * NSEC_PER_SEC)
 #define MESSAGES_AT_ONCE 16u /* of one frontend, then the others' turn */
 #define LOGGED_AT_ONCE	 3
+#define TRAIL_WAIT	 (25 * NSEC_PER_MSEC / 1000) /* some times what a streaming driver needs for VRING_TRAIL frames */
 #define SPINS_BEFORE_YIELD 200u
 
 enum { EV_FAULT = 1 << 0 };
@@ -86,6 +87,19 @@ static struct vhost_ring *from_guest(struct vhost_user *u, unsigned queue)
 	return &u->dev.ring[2 * queue + 1];
 }
 
+/* What a streaming driver wrote last has waited long enough. */
+static bool overdue(struct vhost_ring *r, struct worker *w)
+{
+	nsec_t now = worker_clock(w);
+
+	if (!r->behind_since)
+		r->behind_since = now;
+	if (now - r->behind_since < TRAIL_WAIT)
+		return false;
+	vring_let_go(&r->q);
+	return true;
+}
+
 static unsigned vhost_rx_burst(struct port *p, unsigned queue, struct worker *w, struct pkt **out,
 			       unsigned max)
 {
@@ -94,6 +108,10 @@ static unsigned vhost_rx_burst(struct port *p, unsigned queue, struct worker *w,
 	unsigned lost = 0;
 	unsigned n = vring_dequeue(&r->q, worker_pool(w), out, max, &lost);
 
+	if (!n && r->q.behind && overdue(r, w))
+		n = vring_dequeue(&r->q, worker_pool(w), out, max, &lost);
+	if (n)
+		r->behind_since = 0;
 	if (unlikely(lost)) {
 		port_rx_lost(p, DROP_RX_NO_BUFFER, lost, 0);
 		if (!n) /* nothing to wait for: rx_done() will not come */

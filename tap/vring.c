@@ -14,6 +14,8 @@
 #define USED_ELEM  8u
 #define EVENT_WORD 2u
 
+#define LET_GO_MOST 1024u
+
 #define AVAIL_NO_INTERRUPT 1 /* 2.7.6 */
 #define USED_NO_NOTIFY	   1 /* 2.7.8 */
 
@@ -287,15 +289,45 @@ INLINE void split_give(struct vring *q, const uint16_t *head, unsigned n)
 		put_used(q, (uint16_t)(q->last_used + i), head[i], 0);
 }
 
+/* How many of the waiting entries to take now; see vring_let_go(). */
+INLINE unsigned split_ripe(struct vring *q, unsigned max)
+{
+	unsigned n = split_waiting(q);
+
+	q->behind = false;
+	if (q->streaming && n) {
+		if (n < 2 * VRING_TRAIL) {
+			q->behind = true;
+			return 0;
+		}
+		n -= VRING_TRAIL;
+		q->let_go_next = 1;
+	}
+	return n < max ? n : max;
+}
+
+static void split_took(struct vring *q, unsigned n)
+{
+	if (q->let_go)
+		q->let_go--;
+	q->streaming = n >= VRING_TRAIL && !q->let_go && q->size >= 4 * VRING_TRAIL;
+}
+
+void vring_let_go(struct vring *q)
+{
+	q->streaming = false;
+	q->let_go = q->let_go_next;
+	q->let_go_next = q->let_go_next < LET_GO_MOST ? q->let_go_next * 2 : LET_GO_MOST;
+}
+
 static unsigned split_dequeue(struct vring *q, struct pkt_pool *pool, struct pkt **out,
 			      unsigned max, unsigned *ret_no_buffer)
 {
 	uint16_t head[PKT_BURST];
 	struct rx_frame f[PKT_BURST];
 	size_t cost = 0;
-	unsigned n = split_waiting(q), got, i;
+	unsigned n = split_ripe(q, max), got, i;
 
-	n = n < max ? n : max;
 	if (!n || !split_heads(q, head, 0, n))
 		return 0;
 	got = pkt_new_bulk(pool, out, n);
@@ -314,6 +346,7 @@ static unsigned split_dequeue(struct vring *q, struct pkt_pool *pool, struct pkt
 	if (unlikely(q->inflight))
 		inflight_mark(q, head, n);
 	q->last_avail = (uint16_t)(q->last_avail + n);
+	split_took(q, n);
 	q->n_held = (uint16_t)n;
 	*ret_no_buffer += n - got;
 	return got;
@@ -533,6 +566,7 @@ static void split_start(struct vring *q, uint32_t base)
 
 	q->last_avail = (uint16_t)base;
 	q->last_used = used;
+	q->let_go_next = 1;
 	if (q->inflight)
 		inflight_start(q, used);
 	if (q->event_idx) { /* flags say nothing; the index: what was passed last, far away */

@@ -120,6 +120,8 @@ struct vring {
 	unsigned hint, table_hint; /* of vhost_gpa(): buffers, indirect tables */
 	uint64_t taken;		   /* so far: order in the inflight region */
 	uint16_t n_held;	   /* taken by dequeue, to be given back by dequeue_done */
+	bool streaming, behind;	   /* see vring_let_go() */
+	uint16_t let_go, let_go_next; /* bursts to be taken at once; as many the next time */
 	enum vring_fault fault;
 	_Atomic uint64_t calls;	       /* eventfd writes to the driver */
 	struct vring_scratch *scratch; /* one allocation, at start */
@@ -139,6 +141,14 @@ uint32_t vring_stop(struct vring *q);
  * when *ret_no_buffer is, vring_dequeue_done() must follow before the next call. */
 unsigned vring_dequeue(struct vring *q, struct pkt_pool *pool, struct pkt **out, unsigned max,
 		       unsigned *ret_no_buffer);
+/* A driver that streams is followed at a distance of VRING_TRAIL entries (split rings): who reads the
+ * line that it is writing takes it away from it, for each entry again, and both are slower (by
+ * a third, measured).  What is not older than that waits, and `behind` says so after a vring_dequeue() that
+ * returned 0: a caller that has seen it for some microseconds says vring_let_go(), and all of it
+ * comes.  When that happens the driver does not stream that much, and for a number of bursts (twice as
+ * many each time) the distance is not kept. */
+#define VRING_TRAIL 32u
+void vring_let_go(struct vring *q);
 /* Gives the descriptors back and calls the driver if it wants that. */
 void vring_dequeue_done(struct vring *q);
 /* Sends v[]: sets drop where a frame found no room (TX_FULL), where it is longer than the one

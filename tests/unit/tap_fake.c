@@ -186,6 +186,11 @@ unsigned sw_workers(const struct sw *sw)
 	return 1;
 }
 
+nsec_t worker_clock(const struct worker *w)
+{
+	return fake.now;
+}
+
 unsigned worker_index(const struct worker *w)
 {
 	return 0;

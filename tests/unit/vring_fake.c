@@ -52,6 +52,11 @@ unsigned vring_dequeue(struct vring *q, struct pkt_pool *pool, struct pkt **out,
 	return 0;
 }
 
+void vring_let_go(struct vring *q)
+{
+	q->behind = false;
+}
+
 void vring_dequeue_done(struct vring *q)
 {
 }
