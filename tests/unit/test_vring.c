@@ -1322,6 +1322,85 @@ static void test_arm(void **state)
 	}
 }
 
+/* ---- at a distance ---- */
+
+static void add_many(struct bed *b, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		add_frame(b, DATA + 128 * i, 60, 1);
+}
+
+static unsigned take_some(struct bed *b)
+{
+	unsigned n = take(b);
+	uint32_t len;
+	uint16_t id;
+
+	done(b);
+	while (driver_used(&b->d, &id, &len))
+		;
+	return n;
+}
+
+/* What a streaming driver wrote last is left until there is more, or the caller has waited. */
+static void test_streams_split(void **state)
+{
+	struct bed b;
+
+	bed_init(&b, 256, NET);
+	add_many(&b, 64);
+	assert_int_equal(take_some(&b), 64);
+	add_many(&b, 40);
+	assert_int_equal(take_some(&b), 0);
+	assert_true(b.q.behind);
+	assert_true(vring_arm(&b.q)); /* nobody sleeps over it */
+	add_many(&b, 30);
+	assert_int_equal(take_some(&b), 70 - VRING_TRAIL);
+	assert_int_equal(take_some(&b), 0);
+	vring_let_go(&b.q);
+	assert_int_equal(take_some(&b), VRING_TRAIL);
+	assert_false(b.q.behind);
+	bed_fini(&b);
+}
+
+/* When waiting did not pay it is left off for ever more bursts; a burst that is short ends it. */
+static void test_streams_not_split(void **state)
+{
+	struct bed b;
+
+	bed_init(&b, 256, NET);
+	add_many(&b, 40);
+	assert_int_equal(take_some(&b), 40);
+	for (unsigned at_once = 0, i = 0; i < 5; i++, at_once = at_once * 2 + 1) {
+		add_many(&b, 40);
+		assert_int_equal(take_some(&b), 0);
+		vring_let_go(&b.q);
+		assert_int_equal(take_some(&b), 40);
+		for (unsigned k = 0; k < at_once; k++) {
+			add_many(&b, 40);
+			assert_int_equal(take_some(&b), 40);
+		}
+	}
+	add_many(&b, 100);
+	assert_int_equal(take_some(&b), 64); /* 68 are ripe */
+	assert_int_equal(take_some(&b), 0);
+	vring_let_go(&b.q);
+	assert_int_equal(take_some(&b), 36);
+	add_many(&b, 3); /* let go: a burst that is taken whole, and short */
+	assert_int_equal(take_some(&b), 0);
+	vring_let_go(&b.q);
+	assert_int_equal(take_some(&b), 3);
+	add_many(&b, 40);
+	assert_int_equal(take_some(&b), 40);
+	bed_fini(&b);
+	bed_init(&b, 64, NET); /* a ring too short to leave anything */
+	for (unsigned i = 0; i < 5; i++) {
+		add_many(&b, 40);
+		assert_int_equal(take_some(&b), 40);
+	}
+	bed_fini(&b);
+}
+
 /* ---- over and over ---- */
 
 /* Rings of odd sizes go round many times in uneven steps, both directions, and 16-bit indexes
@@ -1516,6 +1595,7 @@ int main(void)
 		cmocka_unit_test(test_dead_loop_split),
 		cmocka_unit_test(test_avail_index_jump_split),
 		cmocka_unit_test(test_head_outside_split),
+		cmocka_unit_test(test_streams_split), cmocka_unit_test(test_streams_not_split),
 	};
 	const struct CMUnitTest on_packed[] = {
 		BOTH,
