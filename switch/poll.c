@@ -94,7 +94,8 @@ void poll_del(struct worker *w, struct rxq *q)
 		put_at(p, at, p->q[--p->n]);
 		at = p->n;
 	}
-	put_at(p, at, p->q[--p->last]);
+	if (--p->last != at) /* and the last armed one its place */
+		put_at(p, at, p->q[p->last]);
 	q->polled = 0;
 }
 
