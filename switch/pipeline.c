@@ -204,17 +204,42 @@ static bool may_send(struct port *out, const struct port_conf *oc, struct port *
 	       !(ic->isolated && oc->isolated);
 }
 
+static bool floods_to(const struct burst *b, struct port *out, const struct port_conf *oc,
+		      bool unknown)
+{
+	return may_send(out, oc, b->in, b->conf) && !(unknown && oc->known_only);
+}
+
+/* To how many ports, as they stand now. */
+static unsigned receivers(const struct burst *b, const struct flood *f, bool unknown)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < f->n; i++)
+		n += floods_to(b, f->port[i], conf_of(f->port[i]), unknown);
+	return n;
+}
+
+/* Copies once and fans out: what two or more ports get is no guest's memory any more, so that
+ * it is read once and all see the same bytes.  Without a buffer none of them gets it, as none would
+ * if the frame had found no buffer to be received into. */
 static enum drop_reason flood(struct burst *b, struct pkt *k, uint8_t slot, bool unknown)
 {
 	struct domain *d = sw_domain(b->w->sw, k->domain);
 	struct flood *f = d ? atomic_load_explicit(&d->flood, memory_order_acquire) : NULL;
-	unsigned copies = 0;
+	unsigned copies = 0, most = f ? f->n : 0;
 
-	for (unsigned i = 0; f && i < f->n; i++) {
+	if (f && k->flags & PKT_BORROWED) {
+		most = receivers(b, f,
+				 unknown); /* a port that comes up meanwhile misses this one */
+		if (most > 1 && !pkt_own(b->w->pool, k))
+			return DROP_RX_NO_BUFFER;
+	}
+	for (unsigned i = 0; f && i < f->n && copies < most; i++) {
 		struct port *out = f->port[i];
 		const struct port_conf *oc = conf_of(out);
 
-		if (!may_send(out, oc, b->in, b->conf) || (unknown && oc->known_only))
+		if (!floods_to(b, out, oc, unknown))
 			continue;
 		outq_put(b->w, out, k, slot, egress_tag(oc, d, k));
 		copies++;

@@ -8,6 +8,22 @@
 
 #include "net/headers.h"
 
+static struct pkt *borrow(struct worker *w, struct dummy_frame *f)
+{
+	struct pkt *k = pkt_from(worker_pool(w), f->bytes, DUMMY_HEAD);
+	struct iovec *tail;
+
+	if (!k)
+		return NULL;
+	tail = pkt_borrow_iov(k);
+	*tail = (struct iovec){f->bytes + DUMMY_HEAD, f->len - DUMMY_HEAD};
+	k->len = (uint32_t)f->len;
+	k->tail = tail;
+	k->n_tail = 1;
+	k->flags |= PKT_BORROWED;
+	return k;
+}
+
 static unsigned dummy_rx(struct port *p, unsigned queue, struct worker *w, struct pkt **out, unsigned max)
 {
 	struct dummy *d = p->priv;
@@ -18,7 +34,9 @@ static unsigned dummy_rx(struct port *p, unsigned queue, struct worker *w, struc
 	}
 	while (n < max && d->head != d->tail) {
 		struct dummy_frame *f = &d->in[d->head++ % DUMMY_KEEP];
-		struct pkt *k = pkt_from(worker_pool(w), f->bytes, f->len);
+		struct pkt *k = d->borrows && f->len > DUMMY_HEAD
+					? borrow(w, f)
+					: pkt_from(worker_pool(w), f->bytes, f->len);
 		if (k)
 			out[n++] = k;
 		else
@@ -48,6 +66,9 @@ static void dummy_tx(struct port *p, struct worker *w, struct pkt_out *v, unsign
 				memcpy(f->bytes + f->len, iov[j].iov_base, iov[j].iov_len);
 			f->len += iov[j].iov_len;
 		}
+		d->n_borrowed += (v[i].pkt->flags & PKT_BORROWED) != 0;
+		if (d->changes)
+			atomic_fetch_add(d->changes, 1);
 		d->n_out = at + 1;
 	}
 }

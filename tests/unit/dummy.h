@@ -9,6 +9,7 @@
 #include "switch/switch.h"
 
 #define DUMMY_KEEP 256
+#define DUMMY_HEAD 64
 
 struct dummy_frame {
 	size_t len;
@@ -24,6 +25,9 @@ struct dummy {
 	_Atomic unsigned n_out;
 	struct dummy_frame out[DUMMY_KEEP];
 	bool full;
+	bool borrows; /* frames come with all behind DUMMY_HEAD in in[], as a guest's memory */
+	_Atomic uint8_t *changes; /* counted up with each frame sent to it: that memory, say */
+	unsigned n_borrowed;	  /* frames sent to it that were still borrowed */
 	bool closed;
 	unsigned confs; /* times its conf was replaced */
 };

@@ -16,6 +16,7 @@
 #define B 0x520000000002u
 #define C 0x520000000003u
 #define ALL 0xffffffffffffu
+#define BIG_SLOTS 8
 
 struct bench {
 	struct loop *loop;
@@ -30,7 +31,10 @@ static unsigned workers;
 static int setup(void **state)
 {
 	struct bench *x = calloc(1, sizeof(*x));
-	struct sw_config cfg = {.workers = workers, .max_macs = 1000, .small_slots = 512, .big_slots = 8};
+	struct sw_config cfg = {.workers = workers,
+				.max_macs = 1000,
+				.small_slots = 512,
+				.big_slots = BIG_SLOTS};
 	domain_idx d;
 
 	x->loop = loop_new();
@@ -172,6 +176,63 @@ static void learns_and_forwards(void **state)
 	push(a, A, A + 0x10, -1); /* behind the port it came from */
 	settle(x);
 	assert_int_equal(counters(x, a).rx_drop[DROP_SAME_PORT], 1);
+}
+
+/* A guest that rewrites a frame while it is being flooded. */
+static void floods_read_a_guest_once(void **state)
+{
+	struct bench *x = *state;
+	struct dummy *a = port(x, "a", dummy_access(10)), *b = port(x, "b", dummy_access(10)),
+		     *c = port(x, "c", dummy_access(10));
+	uint8_t f[600];
+
+	a->borrows = true;
+	b->changes = c->changes = (_Atomic uint8_t *)&a->in[0].bytes[sizeof(f) - 1];
+	dummy_frame(f, ALL, A, -1, sizeof(f));
+	memset(f + 14, 7, sizeof(f) - 14);
+	dummy_push(a, f, sizeof(f));
+	settle(x);
+	assert_int_equal(*b->changes, 7 + 2);
+	assert_int_equal(b->n_out, 1);
+	assert_int_equal(c->n_out, 1);
+	assert_int_equal(b->out[0].len, sizeof(f));
+	assert_memory_equal(b->out[0].bytes, f, sizeof(f));
+	assert_int_equal(c->out[0].len, sizeof(f));
+	assert_memory_equal(c->out[0].bytes, f, sizeof(f));
+	assert_int_equal(b->n_borrowed + c->n_borrowed, 0);
+	b->changes = c->changes = NULL;
+	sw_port_del(c->port);
+	dummy_push(a, f, sizeof(f)); /* a flood of one is no copy, unless another thread sends it */
+	settle(x);
+	assert_int_equal(b->n_out, 2);
+	assert_memory_equal(b->out[1].bytes, f, sizeof(f));
+	assert_int_equal(b->n_borrowed, workers == 1);
+}
+
+static void floods_without_a_buffer_are_counted(void **state)
+{
+	struct bench *x = *state;
+	struct dummy *a = port(x, "a", dummy_access(10)), *b = port(x, "b", dummy_access(10)),
+		     *c = port(x, "c", dummy_access(10));
+	struct pkt_pool *pool = sw_main_pool(x->sw);
+	struct pkt *k[BIG_SLOTS];
+	uint8_t f[600];
+
+	a->borrows = true;
+	for (unsigned i = 0; i < BIG_SLOTS; i++) {
+		k[i] = pkt_new(pool);
+		assert_true(pkt_add_big(pool, k[i]));
+	}
+	dummy_push(a, f, dummy_frame(f, ALL, A, -1, sizeof(f)));
+	settle(x);
+	assert_int_equal(b->n_out + c->n_out, 0);
+	assert_int_equal(counters(x, a).rx_drop[DROP_RX_NO_BUFFER], 1);
+	for (unsigned i = 0; i < BIG_SLOTS; i++)
+		pkt_free(pool, k[i]);
+	push(a, ALL, A, -1); /* what stands in its head needs none */
+	settle(x);
+	assert_int_equal(b->n_out, 1);
+	assert_int_equal(c->n_out, 1);
 }
 
 static void tags_at_the_edge_only(void **state)
@@ -481,11 +542,18 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(learns_and_forwards), T(tags_at_the_edge_only),
-		T(a_port_that_does_not_read_harms_only_itself), T(limits_isolation_and_down),
-		T(what_does_not_fit_is_dropped), T(moves_are_counted),
-		T(ports_go_and_their_addresses_with_them), T(malformed_frames_go_nowhere),
-		T(slow_path_both_ways), T(members_come_and_go),
+		T(learns_and_forwards),
+		T(tags_at_the_edge_only),
+		T(floods_read_a_guest_once),
+		T(floods_without_a_buffer_are_counted),
+		T(a_port_that_does_not_read_harms_only_itself),
+		T(limits_isolation_and_down),
+		T(what_does_not_fit_is_dropped),
+		T(moves_are_counted),
+		T(ports_go_and_their_addresses_with_them),
+		T(malformed_frames_go_nowhere),
+		T(slow_path_both_ways),
+		T(members_come_and_go),
 	};
 
 	workers = 1;
