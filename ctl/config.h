@@ -88,6 +88,7 @@ struct cfg_port {
 	char *peer;      /* udp */
 	enum port_role role; /* vhost-user: client dials */
 	uint32_t queues;     /* vhost-user: pairs */
+	bool config_space;   /* vhost-user: CONFIG is offered */
 	char *interface; /* tap, netdev */
 	enum host_mode host;
 	struct prefix4 address; /* tap; len 0 and addr 0 when absent */

@@ -74,6 +74,7 @@ static int open_vhost_user(struct daemon *d, const struct cfg_port *c,
 		.socket = c->socket,
 		.client = c->role == ROLE_CLIENT,
 		.queues = c->queues,
+		.no_config = !c->config_space,
 		.mode = c->mode,
 		.group = c->group,
 		.has_mac = c->has_mac,
@@ -135,5 +136,5 @@ bool ports_same_attachment(const struct cfg_port *a, const struct cfg_port *b)
 	       a->has_address == b->has_address &&
 	       (!a->has_address || (a->address.addr == b->address.addr && a->address.len == b->address.len)) &&
 	       a->mode == b->mode && same(a->group, b->group) && a->role == b->role &&
-	       a->queues == b->queues && same_guest_mac(a, b);
+	       a->queues == b->queues && a->config_space == b->config_space && same_guest_mac(a, b);
 }

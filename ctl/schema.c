@@ -222,6 +222,11 @@ static const struct field port_fields[] = {
 	{"queues", F_U32, AT(cfg_port, queues), .only = BIT(PORT_VHOST_USER), .min = 1, .max = 64,
 	 .dflt = "1",
 	 .help = "pairs of rings the guest may use; they are spread over the workers"},
+	{"config-space", F_BOOL, AT(cfg_port, config_space), .only = BIT(PORT_VHOST_USER),
+	 .dflt = "true",
+	 .help = "protocol feature CONFIG is offered, so that the guest hears of its link and MTU; "
+		 "`false` for QEMU 7.1.0 to early 7.2, which crash at start when a network backend "
+		 "offers it"},
 	{"listen", F_PATH, AT(cfg_port, listen), .only = BIT(PORT_STREAM), .max = SUN_PATH_MAX,
 	 .help = "path of the stream socket the guest dials; either this or `connect`"},
 	{"connect", F_PATH, AT(cfg_port, connect), .only = BIT(PORT_STREAM), .max = SUN_PATH_MAX,

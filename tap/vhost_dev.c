@@ -297,15 +297,22 @@ static int set_features(struct vhost_dev *d, struct vhost_msg *m, const char **r
 	return 0;
 }
 
+static uint64_t protocol_offered(const struct vhost_dev *d)
+{
+	return all_protocol & ~(d->conf.no_config ? BIT64(VHOST_PF_CONFIG) : 0);
+}
+
 static int get_protocol_features(struct vhost_dev *d, struct vhost_msg *m, const char **ret_why)
 {
-	vhost_msg_reply(m, &all_protocol, sizeof(all_protocol));
+	const uint64_t offered = protocol_offered(d);
+
+	vhost_msg_reply(m, &offered, sizeof(offered));
 	return 0;
 }
 
 static int set_protocol_features(struct vhost_dev *d, struct vhost_msg *m, const char **ret_why)
 {
-	if (m->u.u64 & ~all_protocol)
+	if (m->u.u64 & ~protocol_offered(d))
 		return refuse(-EINVAL, "protocol features that were not offered", ret_why);
 	d->protocol = m->u.u64;
 	return 0;

@@ -70,7 +70,7 @@ enum vhost_feature {
 #undef X
 };
 
-/* Bits of GET_PROTOCOL_FEATURES: exactly these are offered. */
+/* Bits of GET_PROTOCOL_FEATURES: exactly these are offered, CONFIG unless conf says not to. */
 #define VHOST_PROTOCOL_FEATURES(X)                                                                 \
 	X(MQ, 0, "mq")                                                                             \
 	X(LOG_SHMFD, 1, "log-shmfd")                                                               \
@@ -112,6 +112,7 @@ struct vhost_dev_conf {
 	unsigned pairs; /* of rings, 1 to VHOST_PAIRS_MAX */
 	uint32_t mtu;	/* that guests are told; 0: 1500 */
 	bool link_down; /* that guests are told */
+	bool no_config; /* CONFIG is not offered: QEMU 7.1.0 to early 7.2 die of it */
 	bool has_mac;
 	struct mac mac;
 };

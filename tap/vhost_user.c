@@ -763,9 +763,12 @@ static bool made(const struct vhost_user *u, const struct vhost_user_config *cfg
 static int vhost_user_new(struct sw *sw, struct loop *loop, const struct vhost_user_config *cfg,
 			  const struct port_conf *conf, struct vhost_user **ret_user)
 {
-	struct vhost_dev_conf dc = {
-		.pairs = cfg->queues, .mtu = conf->mtu, .link_down = conf->admin_down,
-		.has_mac = cfg->has_mac, .mac = cfg->mac};
+	struct vhost_dev_conf dc = {.pairs = cfg->queues,
+				    .mtu = conf->mtu,
+				    .link_down = conf->admin_down,
+				    .has_mac = cfg->has_mac,
+				    .mac = cfg->mac,
+				    .no_config = cfg->no_config};
 	struct vhost_user *u = calloc(1, sizeof(*u));
 
 	if (!u)

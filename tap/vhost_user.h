@@ -33,6 +33,7 @@ struct vhost_user_config {
 	const char *socket; /* a path */
 	bool client;	    /* we dial */
 	unsigned queues;    /* pairs, 1 to PORT_QUEUES_MAX */
+	bool no_config;	    /* CONFIG is not offered */
 	mode_t mode;	    /* of the socket file of a server; 0: 0660 */
 	const char *group;  /* NULL: the process's */
 	bool has_mac;

@@ -234,6 +234,10 @@ static const struct bad {
 	 "'mode' goes with role 'server' only"},
 	{PORT("type: vhost-user, socket: /run/vswitchd/control.sock, network: lab"), 5, 34,
 	 "this is the control socket"},
+	{PORT("type: vhost-user, socket: /r/s, config-space: maybe, network: lab"), 5, 54,
+	 "'config-space' must be true or false"},
+	{PORT_WITH("config-space: false"), 5, 8,
+	 "'config-space' does not go with type 'dgram' (only with vhost-user)"},
 	{PORT_WITH("queues: 2"), 5, 8,
 	 "'queues' does not go with type 'dgram' (only with vhost-user)"},
 	{PORT("type: dgrm, socket: /r/s, network: lab"), 5, 14,
@@ -470,6 +474,7 @@ static void test_values(void **state)
 	assert_null(config_port(c, "gw0")->group);
 	assert_true(config_port(c, "vm3")->has_mac && !config_port(c, "vm4")->has_mac);
 	assert_true(config_port(c, "gw0")->has_address);
+	assert_true(config_port(c, "db1")->config_space && !config_port(c, "db2")->config_space);
 	assert_null(config_port(c, "nobody"));
 	config_free(c);
 }
@@ -642,6 +647,8 @@ static void test_ports_differ(void **state)
 		"type: tap, interface: e5, network: lab",
 		"type: tap, interface: e5, network: lab, address: 10.10.10.9/24",
 		"type: tap, interface: e5, network: lab, isolated: true",
+		"type: vhost-user, socket: /r/s, network: lab",
+		"type: vhost-user, socket: /r/s, network: lab, config-space: false",
 	};
 	struct config *made[ARRAY_SIZE(ports)];
 	for (size_t i = 0; i < ARRAY_SIZE(ports); i++) {

@@ -524,6 +524,28 @@ static void test_config(void **state)
 	assert_int_equal(status(VHOST_SET_CONFIG), 1);
 }
 
+/* `config-space: false`: it is neither offered nor taken. */
+static void test_config_not_offered(void **state)
+{
+	const uint64_t config = 1 << VHOST_PF_CONFIG;
+	struct vhost_user_config c = base_config;
+	uint64_t offered;
+
+	fe = dial();
+	offered = ask(VHOST_GET_PROTOCOL_FEATURES);
+	assert_true(offered & config);
+	hang_up();
+	assert_int_equal(fake_teardown(state), 0);
+	assert_int_equal(fake_setup(state), 0);
+	c.no_config = true;
+	assert_int_equal(open_port(&c), 0);
+	fe = dial();
+	assert_int_equal(ask(VHOST_GET_PROTOCOL_FEATURES), offered & ~config);
+	say_u64(VHOST_SET_PROTOCOL_FEATURES, 0, ACK, -1);
+	say_u64(VHOST_SET_PROTOCOL_FEATURES, VHOST_NEED_REPLY, ACK | config, -1);
+	assert_int_equal(status(VHOST_SET_PROTOCOL_FEATURES), 1);
+}
+
 /* ---- the backend's channel ---- */
 
 static int channel = -1; /* the frontend's end */
@@ -1220,6 +1242,7 @@ int main(void)
 		TEST(test_call),	    TEST(test_offloads),
 		TEST(test_reply_ack),	    TEST(test_features_change),
 		TEST(test_memory_swap),	    TEST(test_log),
+		TEST(test_config_not_offered),
 		TEST(test_config),	    TEST(test_link_is_told),
 		TEST(test_link_is_not_told), TEST(test_stuffed_channel),
 		TEST(test_rarp),
