@@ -51,7 +51,6 @@ struct call {
 struct poller {
 	struct rxq **q; /* room for all there can be, touched as it fills */
 	unsigned n, last; /* last: of those armed together, for a nap */
-	uint64_t round;
 	nsec_t dry_since, window, slept_at;
 	/* the rhythm of what comes seldom but regularly */
 	nsec_t first, period, deviation; /* first: of the last busy spell */

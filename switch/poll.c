@@ -124,9 +124,11 @@ static void spell_begins(struct poller *p, nsec_t now)
 {
 	nsec_t took = now - p->first, off = distance(took, p->period);
 
+	if (took < PERIOD_MIN)
+		return; /* more of the same one */
 	p->first = now;
-	if (took < PERIOD_MIN || took > PERIOD_MAX) {
-		p->steady = took < PERIOD_MIN ? p->steady : 0;
+	if (took > PERIOD_MAX) {
+		p->steady = 0;
 		return;
 	}
 	if (off > p->period / 8) { /* another rhythm, or none */
