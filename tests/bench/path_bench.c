@@ -117,6 +117,7 @@ int main(int argc, char **argv)
 		frame_to(guest_at(&a.g, GUEST_B + SLOT * i) + 12, len);
 	for (unsigned i = 0; i < rounds; i++) {
 		drivers(&a, &b, i, len, burst);
+		vring_let_go(&a.q); /* all of it now: the driver has stopped */
 		clock_gettime(CLOCK_MONOTONIC, &t0);
 		if (worker_serve(&sw->worker[0], &a.port->rxq[0]) != burst)
 			abort();

@@ -114,6 +114,7 @@ static void run(const struct row *r, double seconds)
 	unsigned round;
 	for (round = 0; round < SAMPLES && now_ns() < end; round++) {
 		drivers(r, round);
+		vring_let_go(&qtx); /* all of it now: the driver has stopped */
 		uint64_t t0 = now_ns();
 		unsigned n = vring_dequeue(&qtx, pool, k, PKT_BURST, &lost);
 		uint64_t t1 = now_ns();
