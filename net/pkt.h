@@ -11,7 +11,7 @@
  * Offloads travel with the packet: `vnet` is the virtio_net_hdr that came with
  * it (host byte order; csum_start relative to head, tag not counted).
  *
- * Memory.  All of it is one arena, mapped once at start: small slots of 2 KB that
+ * Memory.  All of it is one arena, mapped once at start: small slots of some 2 KB that
  * hold the struct and the head, and a few big ones of 68 KB.  A thread takes and
  * gives through its own pkt_pool, last in first out so that slots stay warm in
  * the cache; pools refill from and spill to the arena in batches under its lock,

@@ -158,7 +158,6 @@ void worker_queue_stop(struct worker *w, struct rxq *q);
 void worker_drain_up(struct worker *w); /* main */
 /* One burst of a queue; returns how many frames it brought. */
 unsigned worker_serve(struct worker *w, struct rxq *q);
-void worker_ready(struct worker *w, struct rxq *q);
 void worker_call_on(struct worker *w, void (*fn)(struct worker *w, void *arg), void *arg); /* main */
 /* Runs fn on worker 0 while all others stand between two bursts (main). */
 void worker_call_alone(struct sw *sw, void (*fn)(struct worker *w, void *arg), void *arg);

@@ -29,7 +29,7 @@ _Thread_local unsigned worker_self;
 
 /* ---- queues ---- */
 
-void worker_ready(struct worker *w, struct rxq *q)
+static void make_ready(struct worker *w, struct rxq *q)
 {
 	if (q->ready)
 		return;
@@ -72,7 +72,7 @@ static void wake_queue(struct worker *w, struct rxq *q)
 	if (q->port->ops->arm)
 		poll_add(w, q);
 	else
-		worker_ready(w, q);
+		make_ready(w, q);
 }
 
 void worker_queue_start(struct worker *w, struct rxq *q)
@@ -110,7 +110,7 @@ unsigned worker_serve(struct worker *w, struct rxq *q)
 		p->ops->rx_done(p, q->idx, w);
 	/* back in line unless it has run dry */
 	if (!q->polled && (n == PKT_BURST || bytes >= PORT_RX_BYTES))
-		worker_ready(w, q);
+		make_ready(w, q);
 	return n;
 }
 

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "tap/vhost_dev.h"
+#include "tests/unit/send_fds.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
@@ -76,24 +77,11 @@ static unsigned open_files(void)
 
 static bool put(int sock, const uint8_t *bytes, size_t len, unsigned n_fds, int fd)
 {
-	union {
-		struct cmsghdr align;
-		char bytes[CMSG_SPACE(sizeof(int) * FDS)];
-	} control = {0};
-	struct iovec iov = {(void *)(uintptr_t)bytes, len};
-	struct msghdr h = {.msg_iov = &iov, .msg_iovlen = 1};
+	int fds[SEND_FDS_MAX];
 
-	if (n_fds) {
-		h.msg_control = &control;
-		h.msg_controllen = CMSG_SPACE(sizeof(int) * n_fds);
-		struct cmsghdr *c = CMSG_FIRSTHDR(&h);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(int) * n_fds);
-		for (unsigned i = 0; i < n_fds; i++)
-			memcpy(CMSG_DATA(c) + i * sizeof(int), &fd, sizeof(fd));
-	}
-	return sendmsg(sock, &h, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)len;
+	for (unsigned i = 0; i < n_fds; i++)
+		fds[i] = fd;
+	return send_fds(sock, bytes, len, fds, n_fds) == (ssize_t)len;
 }
 
 /* What has arrived; false when the connection is over. */

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "tap/vhost_msg.h"
+#include "tests/unit/send_fds.h"
 
 static int sock[2]; /* ours, the frontend's */
 static int passed = -1; /* what is sent beside messages */
@@ -56,24 +57,11 @@ static int teardown(void **state)
 
 static void put(const void *bytes, size_t len, unsigned n_fds)
 {
-	union {
-		struct cmsghdr align;
-		char bytes[CMSG_SPACE(sizeof(int) * 64)];
-	} control = {0};
-	struct iovec iov = {(void *)(uintptr_t)bytes, len};
-	struct msghdr h = {.msg_iov = &iov, .msg_iovlen = 1};
+	int fds[SEND_FDS_MAX];
 
-	if (n_fds) {
-		h.msg_control = &control;
-		h.msg_controllen = CMSG_SPACE(sizeof(int) * n_fds);
-		struct cmsghdr *c = CMSG_FIRSTHDR(&h);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(int) * n_fds);
-		for (unsigned i = 0; i < n_fds; i++)
-			memcpy(CMSG_DATA(c) + i * sizeof(int), &passed, sizeof(int));
-	}
-	assert_int_equal(sendmsg(sock[1], &h, 0), (ssize_t)len);
+	for (unsigned i = 0; i < n_fds; i++)
+		fds[i] = passed;
+	assert_int_equal(send_fds(sock[1], bytes, len, fds, n_fds), (ssize_t)len);
 }
 
 static size_t build(uint8_t *b, uint32_t request, uint32_t flags, uint32_t size)

@@ -22,6 +22,7 @@
 #include "tap/vhost_dev.h"
 #include "tap/vhost_user.h"
 #include "tests/unit/tap_fake.h"
+#include "tests/unit/send_fds.h"
 
 #define MEM_SIZE (1u << 20)
 #define GPA	 0x100000u
@@ -102,23 +103,7 @@ static int dial(void)
 
 static void put(const void *bytes, size_t len, const int *fds, unsigned n_fds)
 {
-	union {
-		struct cmsghdr align;
-		char bytes[CMSG_SPACE(sizeof(int) * 64)];
-	} control = {0};
-	struct iovec iov = {(void *)(uintptr_t)bytes, len};
-	struct msghdr h = {.msg_iov = &iov, .msg_iovlen = 1};
-
-	if (n_fds) {
-		h.msg_control = &control;
-		h.msg_controllen = CMSG_SPACE(sizeof(int) * n_fds);
-		struct cmsghdr *c = CMSG_FIRSTHDR(&h);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(int) * n_fds);
-		memcpy(CMSG_DATA(c), fds, sizeof(int) * n_fds);
-	}
-	assert_int_equal(sendmsg(fe, &h, MSG_NOSIGNAL), (ssize_t)len);
+	assert_int_equal(send_fds(fe, bytes, len, fds, n_fds), (ssize_t)len);
 }
 
 static void say(uint32_t request, uint32_t flags, const void *body, uint32_t size, const int *fds,
