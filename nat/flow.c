@@ -239,9 +239,10 @@ void flow_map_leave(struct flow_table *t, struct mapping *m)
 		map_unlink(t, m);
 }
 
-struct mapping *flow_map_new(struct flow_table *t, struct gateway *g, uint8_t proto, be32 inside,
+struct mapping *flow_map_new(struct flow_table *t, struct leg *leg, uint8_t proto, be32 inside,
 			     be16 iport, enum drop_reason *ret_why)
 {
+	struct gateway *g = leg->gw;
 	struct uplink *u = g->up;
 	struct mapping *m = pool_get(&t->mappings);
 
@@ -264,8 +265,9 @@ struct mapping *flow_map_new(struct flow_table *t, struct gateway *g, uint8_t pr
 		return NULL;
 	}
 	m->gw = g;
+	m->leg = leg;
 	m->up = u;
-	m->domain = g->domain;
+	m->domain = leg->domain;
 	m->up_domain = u->domain;
 	m->proto = proto;
 	m->inside = inside;

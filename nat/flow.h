@@ -29,6 +29,7 @@
 #include "net/wheel.h"
 
 struct gateway;
+struct leg;
 struct uplink;
 
 /* What both tables are keyed by: the packet's own 5-tuple and where it was met. */
@@ -59,6 +60,7 @@ struct guest {
 struct mapping {
 	struct tab_node in, out;
 	struct gateway *gw;
+	struct leg *leg; /* the inside */
 	struct uplink *up;
 	be32 inside, outside;
 	be16 iport, oport;
@@ -113,7 +115,7 @@ struct mapping *flow_map_out(const struct flow_table *t, domain_idx up, uint8_t 
 			     be16 port);
 
 /* A dynamic mapping with an outside port of up's.  *ret_why: NAT_PORTS or NAT_TABLE. */
-struct mapping *flow_map_new(struct flow_table *t, struct gateway *g, uint8_t proto, be32 inside,
+struct mapping *flow_map_new(struct flow_table *t, struct leg *leg, uint8_t proto, be32 inside,
 			     be16 iport, enum drop_reason *ret_why);
 /* Enters a caller's own mapping (a forward), all its address fields filled in. */
 void flow_map_enter(struct flow_table *t, struct mapping *m);

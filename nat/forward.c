@@ -58,12 +58,13 @@ static void enter(struct gateway *g, struct forward *f)
 	ports_take(&u->ports, f->f.proto, f->f.listen_port);
 	f->m = (struct mapping){
 		.gw = g,
+		.leg = &g->leg,
 		.up = u,
 		.inside = f->f.to,
 		.iport = htobe16(f->f.to_port),
 		.outside = u->conf.address.addr,
 		.oport = port,
-		.domain = g->domain,
+		.domain = g->leg.domain,
 		.up_domain = u->domain,
 		.proto = f->f.proto,
 		.fixed = true,

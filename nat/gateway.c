@@ -53,7 +53,7 @@ static enum drop_reason to_service(struct gateway *g, struct transit *t, enum ga
 
 	if (sink && (g->conf.flags & flag[s]))
 		return hand_up(t, sink);
-	icmp_error(g->nat, &g->nif, &g->icmp, t, ICMP4_UNREACHABLE, ICMP4_UNREACH_PORT, 0);
+	icmp_error(g->nat, &t->leg->nif, &g->icmp, t, ICMP4_UNREACHABLE, ICMP4_UNREACH_PORT, 0);
 	return DROP_SVC_OFF;
 }
 
@@ -100,7 +100,7 @@ static enum drop_reason local_udp(struct gateway *g, struct transit *t)
 	case PORT_DNS:
 		return to_service(g, t, GATEWAY_DNS);
 	default:
-		icmp_error(g->nat, &g->nif, &g->icmp, t, ICMP4_UNREACHABLE, ICMP4_UNREACH_PORT, 0);
+		icmp_error(g->nat, &t->leg->nif, &g->icmp, t, ICMP4_UNREACHABLE, ICMP4_UNREACH_PORT, 0);
 		return DROP_GW_LOCAL_CLOSED;
 	}
 }
@@ -109,14 +109,14 @@ static enum drop_reason local_tcp(struct gateway *g, struct transit *t)
 {
 	if (pkt_tcp(t->k)->dport == htobe16(PORT_DNS) && g->dns_upstream && g->up)
 		return napt_from_inside(g, t);
-	tcp_reset(g->nat, &g->nif, &g->icmp, t);
+	tcp_reset(g->nat, &t->leg->nif, &g->icmp, t);
 	return DROP_GW_LOCAL_CLOSED;
 }
 
 static enum drop_reason local_icmp(struct gateway *g, struct transit *t)
 {
 	if (pkt_icmp(t->k)->type == ICMP4_ECHO) {
-		icmp_echo_reply(&g->nif, t);
+		icmp_echo_reply(&t->leg->nif, t);
 		return DROP_NONE;
 	}
 	return icmp_is_error(t->k) ? napt_icmp_from_inside(g, t) : DROP_GW_LOCAL_CLOSED;
@@ -165,7 +165,7 @@ static enum drop_reason ip4_input(struct gateway *g, struct transit *t, bool gro
 		return local_input(g, t);
 	if (unlikely(g->up && ip->dst == g->up->conf.address.addr && t->k->ip_proto == IPPROTO4_ICMP &&
 		     (t->k->flags & PKT_L4) && pkt_icmp(t->k)->type == ICMP4_ECHO)) {
-		icmp_echo_reply(&g->nif, t); /* the outside address is ours as well */
+		icmp_echo_reply(&t->leg->nif, t); /* the outside address is ours as well */
 		return DROP_NONE;
 	}
 	return napt_from_inside(g, t);
@@ -177,13 +177,16 @@ static enum drop_reason input(void *self, struct transit *t)
 	struct mac dst = pkt_eth(t->k)->dst;
 	bool group = mac_is_group(dst);
 
-	if (!group && unlikely(!mac_eq(dst, g->nif.mac)))
+	t->leg = g->nat->leg_of[t->k->domain];
+	if (unlikely(!t->leg || t->leg->gw != g))
+		return DROP_NO_DOMAIN; /* it was taken away under the packet */
+	if (!group && unlikely(!mac_eq(dst, t->leg->nif.mac)))
 		return DROP_NONE; /* flooded, for somebody else */
 	if (likely((t->k->flags & PKT_IP4) && t->k->l3_off == ETH_HLEN_))
 		return ip4_input(g, t, group);
 	if (t->k->flags & PKT_ARP) {
 		if (t->k->l3_off == ETH_HLEN_)
-			neigh_arp_input(&g->nat->neigh, &g->nif, t->w, t->now, t->k);
+			neigh_arp_input(&g->nat->neigh, &t->leg->nif, t->w, t->now, t->k);
 		return DROP_NONE;
 	}
 	if (group)
@@ -231,8 +234,9 @@ static const struct port_ops ops = {
 /* A guest that was to get a packet does not answer ARP: its sender outside is told. */
 static void lost(struct neigh_if *nif, struct worker *w, nsec_t now, struct pkt *k)
 {
-	struct gateway *g = container_of(nif, struct gateway, nif);
-	struct transit t = {.w = w, .now = now, .quiet = true};
+	struct leg *leg = container_of(nif, struct leg, nif);
+	struct gateway *g = leg->gw;
+	struct transit t = {.w = w, .now = now, .leg = leg, .quiet = true};
 
 	if (!g->up || !bucket_take(&g->icmp, now))
 		return;
@@ -240,7 +244,7 @@ static void lost(struct neigh_if *nif, struct worker *w, nsec_t now, struct pkt 
 	if (!t.k)
 		return;
 	pkt_eth(t.k)->src = pkt_eth(t.k)->dst = nif->mac;
-	t.k->domain = g->domain;
+	t.k->domain = leg->domain;
 	if (pkt_parse(t.k) == DROP_NONE && napt_icmp_from_inside(g, &t) == DROP_NONE)
 		g->nat->icmp_sent++;
 	pkt_free(worker_pool(w), t.k);
@@ -251,6 +255,26 @@ static void lost(struct neigh_if *nif, struct worker *w, nsec_t now, struct pkt 
 static nsec_t seconds(uint32_t given, uint32_t standard)
 {
 	return (given ? given : standard) * NSEC_PER_SEC;
+}
+
+static void leg_set_conf(struct leg *l)
+{
+	const struct gateway_conf *c = &l->gw->conf;
+
+	l->nif.mac = c->mac;
+	l->nif.address = c->address;
+	l->nif.also = c->dns_address;
+	l->nif.mtu = c->mtu;
+}
+
+static void leg_init(struct leg *l, struct gateway *g, domain_idx d)
+{
+	*l = (struct leg){.gw = g, .domain = d};
+	neigh_if_init(&l->nif);
+	l->nif.domain = d;
+	l->nif.port = g->port;
+	l->nif.lost = lost;
+	leg_set_conf(l);
 }
 
 /* Takes over conf, defaults filled in. */
@@ -266,10 +290,7 @@ static void set_conf(struct gateway *g, const struct gateway_conf *c)
 	g->tcp_est_ns = seconds(c->tcp_established_s, TCP_EST_S);
 	g->tcp_trans_ns = seconds(c->tcp_transitory_s, TCP_TRANS_S);
 	g->icmp_ns = seconds(c->icmp_timeout_s, ICMP_TIMEOUT_S);
-	g->nif.mac = g->conf.mac;
-	g->nif.address = g->conf.address;
-	g->nif.also = g->conf.dns_address;
-	g->nif.mtu = g->conf.mtu;
+	leg_set_conf(&g->leg);
 }
 
 static void do_attach(struct worker *w, void *arg)
@@ -279,6 +300,7 @@ static void do_attach(struct worker *w, void *arg)
 	while (*at)
 		at = &(*at)->next;
 	*at = g;
+	g->nat->leg_of[g->leg.domain] = &g->leg;
 	nat_add_ticker(g->nat, w, g->port);
 }
 
@@ -288,8 +310,9 @@ static void do_detach(struct worker *w, void *arg)
 
 	forwards_leave(g);
 	nat_end_sessions(g->nat, g, NULL);
-	frag_forget(g->nat, &g->nif);
-	neigh_if_flush(&g->nat->neigh, &g->nif, w);
+	frag_forget(g->nat, &g->leg.nif);
+	neigh_if_flush(&g->nat->neigh, &g->leg.nif, w);
+	g->nat->leg_of[g->leg.domain] = NULL;
 	neigh_forget_origin(&g->nat->neigh, g->port, w);
 	nat_del_ticker(g->nat, w, g->port);
 	while (*at && *at != g)
@@ -311,9 +334,7 @@ int gateway_new(struct nat *n, domain_idx d, const struct gateway_conf *c,
 	if (!g)
 		return -ENOMEM;
 	g->nat = n;
-	g->domain = g->nif.domain = d;
-	g->nif.lost = lost;
-	neigh_if_init(&g->nif);
+	leg_init(&g->leg, g, d);
 	set_conf(g, c);
 	snprintf(name, sizeof(name), "gw/%s", g->conf.network);
 	r = sw_port_add(n->sw, name, &ops, g, &pc, all_caps, true, NULL, &g->port);
@@ -321,7 +342,7 @@ int gateway_new(struct nat *n, domain_idx d, const struct gateway_conf *c,
 		free(g);
 		return r;
 	}
-	g->nif.port = g->port;
+	g->leg.nif.port = g->port;
 	worker_call(n->sw, NULL, do_attach, g);
 	r = port_start(g->port, -1);
 	if (r == 0)
@@ -339,7 +360,7 @@ void gateway_free(struct gateway *g)
 	if (!g)
 		return;
 	port_stop(g->port);
-	sw_fdb_del(g->nat->sw, g->domain, g->conf.mac);
+	sw_fdb_del(g->nat->sw, g->leg.domain, g->conf.mac);
 	worker_call(g->nat->sw, NULL, do_detach, g);
 	sw_port_del(g->port);
 	forwards_free(g);
@@ -360,8 +381,8 @@ static void do_set_conf(struct worker *w, void *arg)
 
 	if (moved) {
 		nat_end_sessions(g->nat, g, NULL);
-		neigh_if_flush(&g->nat->neigh, &g->nif, w);
-		frag_forget(g->nat, &g->nif);
+		neigh_if_flush(&g->nat->neigh, &g->leg.nif, w);
+		frag_forget(g->nat, &g->leg.nif);
 	}
 	set_conf(g, c->conf);
 }
@@ -373,13 +394,13 @@ int gateway_set_conf(struct gateway *g, const struct gateway_conf *conf)
 	int r = 0;
 
 	if (!mac_eq(was, conf->mac)) {
-		r = sw_fdb_add_static(g->nat->sw, g->domain, conf->mac, g->port);
+		r = sw_fdb_add_static(g->nat->sw, g->leg.domain, conf->mac, g->port);
 		if (r < 0)
 			return r;
 	}
 	worker_call(g->nat->sw, NULL, do_set_conf, &c);
 	if (!mac_eq(was, conf->mac))
-		sw_fdb_del(g->nat->sw, g->domain, was);
+		sw_fdb_del(g->nat->sw, g->leg.domain, was);
 	return 0;
 }
 
@@ -395,7 +416,7 @@ struct port *gateway_port(const struct gateway *g)
 
 domain_idx gateway_domain(const struct gateway *g)
 {
-	return g->domain;
+	return g->leg.domain;
 }
 
 struct uplink *gateway_uplink(const struct gateway *g)
@@ -422,7 +443,7 @@ static void do_set_uplink(struct worker *w, void *arg)
 		return;
 	forwards_leave(g);
 	nat_end_sessions(g->nat, g, NULL);
-	frag_forget(g->nat, &g->nif);
+	frag_forget(g->nat, &g->leg.nif);
 	if (g->up)
 		frag_forget(g->nat, &g->up->nif);
 	g->up = c->u;
@@ -514,10 +535,12 @@ static void do_send(struct worker *w, void *arg)
 {
 	struct pkt *k = arg;
 	struct gateway *g = k->ctx;
-	struct transit t = {.w = w, .now = worker_now(w), .k = k, .quiet = true};
+	struct transit t = {
+		.w = w, .now = worker_now(w), .k = k, .leg = &g->leg, .quiet = true,
+	};
 	uint32_t len = k->len;
 
-	k->domain = g->domain;
+	k->domain = g->leg.domain;
 	pkt_eth(k)->src = pkt_eth(k)->dst = g->conf.mac;
 	enum drop_reason why = pkt_parse(k);
 	if (!why && (!(k->flags & PKT_L4) || k->ip_proto != IPPROTO4_UDP ||

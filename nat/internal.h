@@ -37,6 +37,7 @@ struct transit {
 	struct worker *w;
 	nsec_t now;
 	struct pkt *k;
+	struct leg *leg;     /* where it came in; NULL: from outside */
 	struct port *origin; /* whose tx it came by, for port_tx_undo(); NULL: our own frame */
 	bool quiet;          /* send no ICMP about it: its Ethernet source is of another domain */
 };
@@ -59,6 +60,7 @@ struct frag {
 
 struct nat {
 	struct sw *sw;
+	struct leg *leg_of[SW_DOMAINS_MAX]; /* NULL: no gateway there */
 	struct flow_table flow;
 	struct neigh_table neigh;
 	struct frag frags[FRAGS_MAX];
@@ -80,13 +82,20 @@ struct udp_socket {
 	struct slow_sink *sink;
 };
 
+/* A gateway's foot in one domain.  An ordinary gateway has one; where every port is a domain of
+ * its own, one for each, all behind one port and one configuration. */
+struct leg {
+	struct gateway *gw;
+	domain_idx domain;
+	struct neigh_if nif;
+};
+
 struct gateway {
 	struct nat *nat;
 	struct gateway *next;
 	struct port *port;
-	domain_idx domain;
 	struct gateway_conf conf; /* defaults filled in */
-	struct neigh_if nif;
+	struct leg leg;           /* its first */
 	struct uplink *up;
 	nsec_t udp_ns, tcp_est_ns, tcp_trans_ns, icmp_ns;
 	struct slow_sink *sink[GATEWAY_SERVICES];

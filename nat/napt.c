@@ -234,7 +234,7 @@ enum drop_reason napt_emit(struct session *s, struct transit *t, bool to_outside
 		return send_hop(n, t, &m->up->nif, &s->hop, hop_ip(m->up, s->remote));
 	if (unlikely(m->local))
 		return gateway_deliver(m->gw, t, be16toh(m->iport));
-	return send_hop(n, t, &m->gw->nif, &m->hop, m->inside);
+	return send_hop(n, t, &m->leg->nif, &m->hop, m->inside);
 }
 
 /* ---- sessions that exist ---- */
@@ -284,7 +284,7 @@ static void remember_frag(const struct session *s, const struct transit *t, enum
 {
 	const struct mapping *m = s->m;
 	struct frag f = {
-		.out = &m->gw->nif, .hop = m->inside, .new_src = s->seen, .new_dst = m->inside,
+		.out = &m->leg->nif, .hop = m->inside, .new_src = s->seen, .new_dst = m->inside,
 		.d_addr = (be16)~s->d_addr,
 	};
 
@@ -356,11 +356,11 @@ static enum drop_reason admit_out(struct gateway *g, struct transit *t, be32 dst
 	if (ip4_is_martian(dst))
 		return DROP_GW_MARTIAN;
 	if (!g->up || forbidden(g, dst)) {
-		icmp_error(g->nat, &g->nif, &g->icmp, t, ICMP4_UNREACHABLE, ICMP4_UNREACH_HOST, 0);
+		icmp_error(g->nat, &t->leg->nif, &g->icmp, t, ICMP4_UNREACHABLE, ICMP4_UNREACH_HOST, 0);
 		return DROP_GW_NO_ROUTE;
 	}
 	if (t->k->ip_proto == IPPROTO4_TCP && !opens_tcp(t->k)) {
-		tcp_reset(g->nat, &g->nif, &g->icmp, t);
+		tcp_reset(g->nat, &t->leg->nif, &g->icmp, t);
 		return DROP_NAT_NOT_SYN;
 	}
 	return DROP_NONE;
@@ -371,13 +371,13 @@ static struct session *start_out(struct gateway *g, struct transit *t, struct l4
 {
 	struct flow_table *f = &g->nat->flow;
 	const struct ip4_hdr *ip = pkt_ip4(t->k);
-	struct mapping *m = flow_map_in(f, g->domain, ip->proto, ip->src, p.sport);
+	struct mapping *m = flow_map_in(f, t->leg->domain, ip->proto, ip->src, p.sport);
 	struct neigh *hop = NULL;
 
 	*ret_why = DROP_GW_NO_ROUTE;
 	if (r->remote != g->up->conf.address.addr && !(hop = uplink_hop(g->up, r->remote)))
 		return NULL;
-	if (!m && !(m = flow_map_new(f, g, ip->proto, ip->src, p.sport, ret_why)))
+	if (!m && !(m = flow_map_new(f, t->leg, ip->proto, ip->src, p.sport, ret_why)))
 		return NULL;
 	/* refresh() gives it what its protocol has, in a moment */
 	struct session *s = flow_new(f, t->w, m, r, t->now + g->icmp_ns, ret_why);
@@ -411,9 +411,9 @@ static enum drop_reason first_out(struct gateway *g, struct transit *t, struct l
 	if (*ret_session)
 		return DROP_NONE;
 	if (why == DROP_GW_NO_ROUTE)
-		icmp_error(g->nat, &g->nif, &g->icmp, t, ICMP4_UNREACHABLE, ICMP4_UNREACH_HOST, 0);
+		icmp_error(g->nat, &t->leg->nif, &g->icmp, t, ICMP4_UNREACHABLE, ICMP4_UNREACH_HOST, 0);
 	else if (why == DROP_NAT_SESSIONS) /* RFC 5508 REQ-8 */
-		icmp_error(g->nat, &g->nif, &g->icmp, t, ICMP4_UNREACHABLE, ICMP4_UNREACH_ADMIN, 0);
+		icmp_error(g->nat, &t->leg->nif, &g->icmp, t, ICMP4_UNREACHABLE, ICMP4_UNREACH_ADMIN, 0);
 	return why;
 }
 
@@ -432,9 +432,9 @@ enum drop_reason napt_from_inside(struct gateway *g, struct transit *t)
 
 	const struct ip4_hdr *ip = pkt_ip4(t->k);
 	struct l4_ports p = ports_of(t->k, TO_OUTSIDE);
-	struct session *s = flow_find_in(&n->flow, flow_key(g->domain, ip->proto, ip->src, p.sport,
+	struct session *s = flow_find_in(&n->flow, flow_key(t->leg->domain, ip->proto, ip->src, p.sport,
 							    ip->dst, p.dport));
-	why = pass_check(n, t, &g->nif, &g->icmp, g->up ? g->up->conf.mtu : MTU_DEFAULT);
+	why = pass_check(n, t, &t->leg->nif, &g->icmp, g->up ? g->up->conf.mtu : MTU_DEFAULT);
 	if (unlikely(why))
 		return why;
 	if (unlikely(!s) && (why = first_out(g, t, p, &s)))

@@ -161,7 +161,7 @@ enum drop_reason napt_icmp_from_inside(struct gateway *g, struct transit *t)
 		return why;
 	if (!quoted_ports(&q, ICMP4_ECHO_REPLY, false, &sport, &dport))
 		return DROP_NAT_ICMP;
-	struct session *s = flow_find_in(&g->nat->flow, flow_key(g->domain, q.ip->proto, q.ip->dst,
+	struct session *s = flow_find_in(&g->nat->flow, flow_key(t->leg->domain, q.ip->proto, q.ip->dst,
 								 dport, q.ip->src, sport));
 	if (!s || pkt_ip4(t->k)->dst != s->seen)
 		return DROP_NAT_ICMP;
