@@ -26,3 +26,5 @@ test_uplink_host_LIBS := -levent_core -lslirp
 
 FUZZ += fuzz_reass
 fuzz_reass_SRC := tests/fuzz/fuzz_reass.c nat/uplink_host_reass.c net/wire.c net/pkt.c net/csum.c net/parse.c
+UNIT += test_route
+test_route_SRC := tests/unit/test_route.c nat/route.c
