@@ -140,14 +140,22 @@ static enum drop_reason local_input(struct gateway *g, struct transit *t)
 
 /* ---- what comes in ---- */
 
-static bool may_send(const struct gateway *g, be32 src)
+static bool may_send(const struct leg *l, be32 src)
 {
+	const struct gateway *g = l->gw;
 	struct prefix4 p = g->conf.address;
 
-	if (!prefix4_contains(p, src) || is_local(g, src))
+	if (is_local(g, src))
 		return false;
+	if (!prefix4_contains(p, src))
+		return g->conf.mode == GATEWAY_ROUTED && routing_has_source(l, src);
 	/* the first and last address are nobody's, but in a /31 (RFC 3021) or /32 */
 	return p.len >= 31 || (src != prefix4_network(p) && src != prefix4_broadcast(p));
+}
+
+static enum drop_reason route_or_translate(struct gateway *g, struct transit *t)
+{
+	return g->conf.mode == GATEWAY_ROUTED ? routing_from_inside(g, t) : napt_from_inside(g, t);
 }
 
 static enum drop_reason ip4_input(struct gateway *g, struct transit *t, bool group)
@@ -159,16 +167,20 @@ static enum drop_reason ip4_input(struct gateway *g, struct transit *t, bool gro
 								       : DROP_NONE;
 	if (group)
 		return DROP_NONE; /* broadcasts and multicast stay in the network */
-	if (unlikely(!may_send(g, ip->src)))
+	if (unlikely(!may_send(t->leg, ip->src)))
 		return ip4_is_martian(ip->src) ? DROP_GW_MARTIAN : DROP_GW_SPOOFED;
 	if (unlikely(is_local(g, ip->dst)))
 		return local_input(g, t);
+	if (unlikely(g->conf.mode == GATEWAY_HOST_ONLY)) {
+		icmp_error(g->nat, &t->leg->nif, &g->icmp, t, ICMP4_UNREACHABLE, ICMP4_UNREACH_ADMIN, 0);
+		return DROP_GW_HOST_ONLY;
+	}
 	if (unlikely(g->up && ip->dst == g->up->conf.address.addr && t->k->ip_proto == IPPROTO4_ICMP &&
 		     (t->k->flags & PKT_L4) && pkt_icmp(t->k)->type == ICMP4_ECHO)) {
 		icmp_echo_reply(&t->leg->nif, t); /* the outside address is ours as well */
 		return DROP_NONE;
 	}
-	return napt_from_inside(g, t);
+	return route_or_translate(g, t);
 }
 
 static enum drop_reason input(void *self, struct transit *t)
@@ -238,7 +250,7 @@ static void lost(struct neigh_if *nif, struct worker *w, nsec_t now, struct pkt 
 	struct gateway *g = leg->gw;
 	struct transit t = {.w = w, .now = now, .leg = leg, .quiet = true};
 
-	if (!g->up || !bucket_take(&g->icmp, now))
+	if (!bucket_take(&g->icmp, now) || routing_lost(g->nat, nif, w, now, k) || !g->up)
 		return;
 	t.k = icmp_build_error(w, nif->address.addr, k, ICMP4_UNREACHABLE, ICMP4_UNREACH_HOST, 0);
 	if (!t.k)
@@ -301,6 +313,7 @@ static void do_attach(struct worker *w, void *arg)
 		at = &(*at)->next;
 	*at = g;
 	g->nat->leg_of[g->leg.domain] = &g->leg;
+	routing_enter(g);
 	nat_add_ticker(g->nat, w, g->port);
 }
 
@@ -308,6 +321,7 @@ static void do_detach(struct worker *w, void *arg)
 {
 	struct gateway *g = arg, **at = &g->nat->gateways;
 
+	routing_leave(g);
 	forwards_leave(g);
 	nat_end_sessions(g->nat, g, NULL);
 	frag_forget(g->nat, &g->leg.nif);
@@ -379,12 +393,14 @@ static void do_set_conf(struct worker *w, void *arg)
 	struct prefix4 was = g->conf.address;
 	bool moved = was.addr != c->conf->address.addr || was.len != c->conf->address.len;
 
+	routing_leave(g);
 	if (moved) {
 		nat_end_sessions(g->nat, g, NULL);
 		neigh_if_flush(&g->nat->neigh, &g->leg.nif, w);
 		frag_forget(g->nat, &g->leg.nif);
 	}
 	set_conf(g, c->conf);
+	routing_enter(g);
 }
 
 int gateway_set_conf(struct gateway *g, const struct gateway_conf *conf)
@@ -547,7 +563,7 @@ static void do_send(struct worker *w, void *arg)
 		     pkt_ip4(k)->src != g->conf.address.addr || !listener(g, be16toh(pkt_udp(k)->sport))))
 		why = DROP_GW_NOT_MINE;
 	if (!why)
-		why = napt_from_inside(g, &t);
+		why = route_or_translate(g, &t);
 	if (why)
 		port_rx_lost(g->port, why, 1, len);
 	pkt_free(worker_pool(w), t.k);

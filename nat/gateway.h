@@ -53,6 +53,14 @@ struct nat *nat_new(struct sw *sw, const struct nat_limits *limits);
 /* After every gateway and uplink is gone (the rest is freed with it); accepts NULL. */
 void nat_free(struct nat *n);
 
+/* ---- routes ---- */
+
+struct route4 { /* static: what lies behind a router of the subnet */
+	struct prefix4 to; /* without host bits */
+	be32 via;
+};
+#define ROUTES_MAX 64u /* of one gateway or uplink */
+
 /* ---- uplinks ---- */
 
 struct uplink_conf {
@@ -61,6 +69,12 @@ struct uplink_conf {
 	struct prefix4 address; /* ours, with the length of the subnet that is on-link */
 	be32 gateway;           /* next hop for all else; 0 = on-link only */
 	uint32_t mtu;           /* 0 = 1500 */
+	struct route4 routes[ROUTES_MAX]; /* beside `gateway`; the longest wins */
+	unsigned n_routes;
+	/* It joins this domain, a network's of the switch, and makes none of its own; whoever
+	 * carries its frames is there already.  Not changed by uplink_set_conf(). */
+	bool in_network;
+	domain_idx network;
 	/* The listening addresses of forwards are the host's, and a proxy (libslirp) brings
 	 * what comes there to our address, same port: any listen address is accepted. */
 	bool proxied;
@@ -87,6 +101,11 @@ enum gateway_filtering { /* RFC 4787 5; same order as ctl's enum nat_filtering *
 	GATEWAY_FILTER_ADDRESS_DEPENDENT,
 	GATEWAY_FILTER_ADDRESS_AND_PORT_DEPENDENT,
 };
+enum gateway_mode {
+	GATEWAY_NAT,
+	GATEWAY_ROUTED,    /* forwards between networks of this mode and its uplink, untranslated */
+	GATEWAY_HOST_ONLY, /* forwards nothing: ICMP "administratively prohibited" */
+};
 enum gateway_flags {
 	GATEWAY_SERVE_DHCP = 1 << 0, /* else SVC_OFF */
 	GATEWAY_SERVE_DNS = 1 << 1,
@@ -97,6 +116,9 @@ struct gateway_conf {
 	struct prefix4 address; /* the gateway's address and the subnet's length */
 	be32 dns_address;       /* may be equal to address.addr; 0 = none of its own */
 	uint32_t mtu;           /* of the network; 0 = 1500 */
+	enum gateway_mode mode;
+	struct route4 routes[ROUTES_MAX]; /* (routed) */
+	unsigned n_routes;
 	unsigned flags;         /* enum gateway_flags */
 	enum gateway_filtering filtering;
 	/* seconds; 0 = 300, 7440, 240, 60 (RFC 4787 REQ-5, RFC 5382 REQ-5, RFC 5508 REQ-2) */

@@ -4,6 +4,7 @@
  *	uplink.c    the outside port
  *	napt.c      translation: the established path, new sessions, filtering
  *	napt_icmp.c ICMP errors about translated packets
+ *	routing.c   forwarding without translation, between routed networks
  *	frag.c      fragments: later ones follow the first; cutting what is too large
  *	icmp.c      ICMP and RST of our own, rate-limited
  *	forward.c   forwards
@@ -19,6 +20,7 @@
 #include "nat/gateway.h"
 #include "nat/neigh.h"
 #include "nat/ports.h"
+#include "nat/route.h"
 #include "net/csum.h"
 #include "net/headers.h"
 #include "net/parse.h"
@@ -60,6 +62,7 @@ struct frag {
 
 struct nat {
 	struct sw *sw;
+	struct route_table *routes; /* to struct route */
 	struct leg *leg_of[SW_DOMAINS_MAX]; /* NULL: no gateway there */
 	struct flow_table flow;
 	struct neigh_table neigh;
@@ -90,12 +93,22 @@ struct leg {
 	struct neigh_if nif;
 };
 
+/* A prefix and where it is: on a leg's own wire, or behind a router there. */
+struct route {
+	struct leg *leg;
+	struct prefix4 to;
+	be32 via; /* 0: on-link */
+	bool in;  /* in nat.routes */
+};
+
 struct gateway {
 	struct nat *nat;
 	struct gateway *next;
 	struct port *port;
 	struct gateway_conf conf; /* defaults filled in */
 	struct leg leg;           /* its first */
+	struct route route[1 + ROUTES_MAX];
+	unsigned n_routes;
 	struct uplink *up;
 	nsec_t udp_ns, tcp_est_ns, tcp_trans_ns, icmp_ns;
 	struct slow_sink *sink[GATEWAY_SERVICES];
@@ -137,6 +150,13 @@ enum drop_reason napt_from_inside(struct gateway *g, struct transit *t);
 enum drop_reason napt_from_outside(struct uplink *u, struct transit *t);
 /* Next hop for dst, or NULL when there is no route. */
 struct neigh *uplink_hop(struct uplink *u, be32 dst);
+be32 uplink_next(const struct uplink *u, be32 dst); /* its address; 0: no route */
+/* TTL and size: what may stop a packet before it is changed.  Answers by `in`. */
+enum drop_reason transit_check(struct nat *n, struct transit *t, struct neigh_if *in,
+			       struct token_bucket *b, uint32_t mtu);
+/* Sends t->k, rewritten already, to the neighbour *hop, renewed from hop_ip when it has gone. */
+enum drop_reason transit_send(struct nat *n, struct transit *t, struct neigh_if *out,
+			      struct neigh_ref *hop, be32 hop_ip);
 /* Puts new addresses (and, with them, checksums) into the IPv4 header and takes one off
  * the TTL; d_addr as in struct session. */
 void napt_rewrite_ip(struct ip4_hdr *ip, be32 src, be32 dst, be16 d_addr);
@@ -147,6 +167,22 @@ enum drop_reason napt_emit(struct session *s, struct transit *t, bool to_outside
 bool icmp_is_error(const struct pkt *k);
 enum drop_reason napt_icmp_from_inside(struct gateway *g, struct transit *t);
 enum drop_reason napt_icmp_from_outside(struct uplink *u, struct transit *t);
+
+/* routing.c */
+/* The longest prefix that dst lies in, of all networks; NULL: of none. */
+const struct route *routing_find(const struct nat *n, be32 dst);
+void routing_enter(struct gateway *g); /* what g->conf says */
+void routing_leave(struct gateway *g);
+/* Whether src may come in by this leg: its subnet, or behind one of its routers. */
+bool routing_has_source(const struct leg *l, be32 src);
+/* Whether src is of a network of ours other than the one u is in: it cannot come from out there. */
+bool routing_is_inside(const struct uplink *u, be32 src);
+enum drop_reason routing_from_inside(struct gateway *g, struct transit *t);
+/* GW_NOT_MINE: nothing routed by way of u. */
+enum drop_reason routing_from_outside(struct uplink *u, struct transit *t);
+/* k, which waited for a neighbour at nif, is lost: tells its sender.  false: k was not routed. */
+bool routing_lost(struct nat *n, const struct neigh_if *nif, struct worker *w, nsec_t now,
+		  const struct pkt *k);
 
 /* frag.c */
 bool frag_is_later(const struct pkt *k);

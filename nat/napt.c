@@ -186,9 +186,8 @@ static bool may_cut(const struct pkt *k)
 
 /* ---- the way out of here ---- */
 
-/* Sends the rewritten packet to hop (renewed from hop_ip when it has gone). */
-static enum drop_reason send_hop(struct nat *n, struct transit *t, struct neigh_if *out,
-				 struct neigh_ref *hop, be32 hop_ip)
+enum drop_reason transit_send(struct nat *n, struct transit *t, struct neigh_if *out,
+			      struct neigh_ref *hop, be32 hop_ip)
 {
 	struct neigh *h = neigh_at(&n->neigh, *hop);
 	enum drop_reason why;
@@ -209,14 +208,26 @@ static enum drop_reason send_hop(struct nat *n, struct transit *t, struct neigh_
 	return why;
 }
 
-static be32 hop_ip(const struct uplink *u, be32 dst)
+be32 uplink_next(const struct uplink *u, be32 dst)
 {
-	return prefix4_contains(u->conf.address, dst) ? dst : u->conf.gateway;
+	be32 via = u->conf.gateway;
+	int longest = -1;
+
+	if (prefix4_contains(u->conf.address, dst))
+		return dst;
+	for (unsigned i = 0; i < u->conf.n_routes; i++) {
+		const struct route4 *r = &u->conf.routes[i];
+		if (r->to.len > longest && prefix4_contains(r->to, dst)) {
+			longest = r->to.len;
+			via = r->via;
+		}
+	}
+	return via;
 }
 
 struct neigh *uplink_hop(struct uplink *u, be32 dst)
 {
-	be32 ip = hop_ip(u, dst);
+	be32 ip = uplink_next(u, dst);
 
 	return ip ? neigh_get(&u->nat->neigh, &u->nif, ip) : NULL;
 }
@@ -231,10 +242,10 @@ enum drop_reason napt_emit(struct session *s, struct transit *t, bool to_outside
 		return napt_from_outside(m->up, t);
 	}
 	if (to_outside)
-		return send_hop(n, t, &m->up->nif, &s->hop, hop_ip(m->up, s->remote));
+		return transit_send(n, t, &m->up->nif, &s->hop, uplink_next(m->up, s->remote));
 	if (unlikely(m->local))
 		return gateway_deliver(m->gw, t, be16toh(m->iport));
-	return send_hop(n, t, &m->leg->nif, &m->hop, m->inside);
+	return transit_send(n, t, &m->leg->nif, &m->hop, m->inside);
 }
 
 /* ---- sessions that exist ---- */
@@ -265,9 +276,8 @@ static inline void refresh(struct session *s, struct transit *t)
 		flow_expire_at(&s->m->gw->nat->flow, t->w, s, at); /* the timers were shortened */
 }
 
-/* TTL, size: what may stop a packet before it is changed. */
-static enum drop_reason pass_check(struct nat *n, struct transit *t, struct neigh_if *in,
-				   struct token_bucket *b, uint32_t mtu)
+enum drop_reason transit_check(struct nat *n, struct transit *t, struct neigh_if *in,
+			       struct token_bucket *b, uint32_t mtu)
 {
 	if (unlikely(pkt_ip4(t->k)->ttl <= 1)) {
 		icmp_error(n, in, b, t, ICMP4_TIME_EXCEEDED, 0, 0);
@@ -292,7 +302,7 @@ static void remember_frag(const struct session *s, const struct transit *t, enum
 		return; /* too rare: what follows is dropped as NAT_FRAGMENT */
 	if (to == TO_OUTSIDE)
 		f = (struct frag){
-			.out = &m->up->nif, .hop = hop_ip(m->up, s->remote), .new_src = m->outside,
+			.out = &m->up->nif, .hop = uplink_next(m->up, s->remote), .new_src = m->outside,
 			.new_dst = s->remote, .d_addr = s->d_addr,
 		};
 	frag_remember(m->gw->nat, t->k, t->now, &f);
@@ -334,16 +344,14 @@ static inline enum drop_reason untranslatable(const struct pkt *k, uint8_t echo)
 
 /* ---- from inside ---- */
 
-/* Whether the destination is something that this NAT never routes to. */
+/* Whether the destination is something that this NAT never routes to: a network of ours. */
 static bool forbidden(const struct gateway *g, be32 dst)
 {
+	const struct route *r = routing_find(g->nat, dst);
+
 	if (prefix4_contains(g->conf.address, dst))
 		return true;
-	for (const struct gateway *o = g->nat->gateways; o; o = o->next) {
-		if (prefix4_contains(o->conf.address, dst))
-			return true;
-	}
-	return false;
+	return r && !(g->up && g->up->domain == r->leg->domain); /* the uplink's own network is outside */
 }
 
 static bool opens_tcp(const struct pkt *k)
@@ -434,7 +442,7 @@ enum drop_reason napt_from_inside(struct gateway *g, struct transit *t)
 	struct l4_ports p = ports_of(t->k, TO_OUTSIDE);
 	struct session *s = flow_find_in(&n->flow, flow_key(t->leg->domain, ip->proto, ip->src, p.sport,
 							    ip->dst, p.dport));
-	why = pass_check(n, t, &t->leg->nif, &g->icmp, g->up ? g->up->conf.mtu : MTU_DEFAULT);
+	why = transit_check(n, t, &t->leg->nif, &g->icmp, g->up ? g->up->conf.mtu : MTU_DEFAULT);
 	if (unlikely(why))
 		return why;
 	if (unlikely(!s) && (why = first_out(g, t, p, &s)))
@@ -487,6 +495,8 @@ static enum drop_reason first_in(struct uplink *u, struct transit *t, struct l4_
 		return DROP_NAT_FILTERED;
 	if (ip4_is_martian(ip->src))
 		return DROP_GW_MARTIAN;
+	if (routing_is_inside(u, ip->src))
+		return DROP_GW_SPOOFED;
 	if (ip->proto == IPPROTO4_TCP && !opens_tcp(t->k))
 		return DROP_NAT_NO_MAPPING;
 	if (ip->src != u->conf.address.addr && !(hop = uplink_hop(u, ip->src)))
@@ -527,7 +537,7 @@ enum drop_reason napt_from_outside(struct uplink *u, struct transit *t)
 							     ip->dst, p.dport));
 	if (unlikely(!s) && (why = first_in(u, t, p, &s)))
 		return why;
-	why = pass_check(n, t, &u->nif, &u->icmp, s->m->gw->conf.mtu);
+	why = transit_check(n, t, &u->nif, &u->icmp, s->m->gw->conf.mtu);
 	if (unlikely(why))
 		return why;
 	if (unlikely(!transit_own(t)))

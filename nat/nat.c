@@ -9,6 +9,7 @@
 #include "net/clock.h"
 
 #define SESSIONS_DEFAULT 65536u
+#define ROUTES_ALL 16384u
 
 static void wake(void *arg, struct worker *w, nsec_t when)
 {
@@ -27,14 +28,22 @@ struct nat *nat_new(struct sw *sw, const struct nat_limits *limits)
 	if (!n)
 		return NULL;
 	n->sw = sw;
+	n->routes = route_table_new(ROUTES_ALL);
+	if (!n->routes) {
+		free(n);
+		errno = ENOMEM;
+		return NULL;
+	}
 	if (getrandom(n->random, sizeof(n->random), 0) != (ssize_t)sizeof(n->random) ||
 	    flow_init(&n->flow, max, now) < 0) {
+		route_table_free(n->routes);
 		free(n);
 		errno = ENOMEM;
 		return NULL;
 	}
 	if (neigh_table_init(&n->neigh, now) < 0) {
 		flow_fini(&n->flow);
+		route_table_free(n->routes);
 		free(n);
 		errno = ENOMEM;
 		return NULL;
@@ -54,6 +63,7 @@ void nat_free(struct nat *n)
 		uplink_free(n->uplinks);
 	neigh_table_fini(&n->neigh);
 	flow_fini(&n->flow);
+	route_table_free(n->routes);
 	free(n);
 }
 

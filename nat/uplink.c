@@ -18,7 +18,7 @@ static enum drop_reason ip4_input(struct uplink *u, struct transit *t)
 	const struct ip4_hdr *ip = pkt_ip4(t->k);
 
 	if (ip->dst != u->conf.address.addr)
-		return DROP_GW_NOT_MINE;
+		return routing_from_outside(u, t);
 	if (unlikely(ip->src == u->conf.address.addr))
 		return DROP_GW_MARTIAN;
 	if (unlikely(t->k->ip_proto == IPPROTO4_ICMP && (t->k->flags & PKT_L4) &&
@@ -93,7 +93,8 @@ static void lost(struct neigh_if *nif, struct worker *w, nsec_t now, struct pkt 
 	struct uplink *u = container_of(nif, struct uplink, nif);
 	struct transit t = {.w = w, .now = now, .quiet = true};
 
-	if (!bucket_take(&u->icmp, now))
+	if (!bucket_take(&u->icmp, now) ||
+	    (pkt_ip4(k)->src != u->conf.address.addr && routing_lost(u->nat, nif, w, now, k)))
 		return;
 	t.k = icmp_build_error(w, nif->address.addr, k, ICMP4_UNREACHABLE, ICMP4_UNREACH_HOST, 0);
 	if (!t.k)
@@ -161,7 +162,7 @@ static void uplink_end(struct uplink *u)
 {
 	if (u->port)
 		sw_port_del(u->port);
-	if (u->domain != DOMAIN_NONE)
+	if (u->domain != DOMAIN_NONE && !u->conf.in_network)
 		sw_domain_del(u->nat->sw, u->domain);
 	free(u);
 }
@@ -181,7 +182,9 @@ int uplink_new(struct nat *n, const struct uplink_conf *c, struct uplink **ret_u
 	neigh_if_init(&u->nif);
 	set_conf(u, c);
 	snprintf(name, sizeof(name), "uplink/%s", u->conf.name);
-	r = sw_domain_add(n->sw, 0, "", &u->domain);
+	if (c->in_network)
+		u->domain = c->network;
+	r = c->in_network ? 0 : sw_domain_add(n->sw, 0, "", &u->domain);
 	if (r < 0)
 		goto fail;
 	pc.domain = u->nif.domain = u->domain;
@@ -251,6 +254,8 @@ int uplink_set_conf(struct uplink *u, const struct uplink_conf *conf)
 	int r;
 
 	memcpy(same_name.name, u->conf.name, sizeof(same_name.name));
+	same_name.in_network = u->conf.in_network;
+	same_name.network = u->conf.network;
 	if (!mac_eq(was, conf->mac)) {
 		r = sw_fdb_add_static(u->nat->sw, u->domain, conf->mac, u->port);
 		if (r < 0)

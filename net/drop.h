@@ -69,6 +69,7 @@
 	X(GW_SPOOFED, "gw-spoofed", "source address outside the network's subnet")                 \
 	X(GW_TTL, "gw-ttl", "TTL ran out at the gateway")                                          \
 	X(GW_NO_ROUTE, "gw-no-route", "no uplink or route for the destination")                    \
+	X(GW_HOST_ONLY, "gw-host-only", "would leave a host-only network")                         \
 	X(GW_UNREACHABLE, "gw-unreachable", "next hop or guest does not answer ARP")               \
 	X(GW_ARP_QUEUE, "gw-arp-queue", "too many packets waiting for one ARP answer")             \
 	X(GW_LOCAL_CLOSED, "gw-local-closed", "to a port of the gateway where nothing listens")    \

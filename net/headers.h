@@ -113,6 +113,7 @@ _Static_assert(sizeof(struct icmp_hdr) == 8, "RFC 792");
 #define ICMP4_ECHO 8
 #define ICMP4_TIME_EXCEEDED 11
 #define ICMP4_PARAM_PROBLEM 12
+#define ICMP4_UNREACH_NET 0
 #define ICMP4_UNREACH_HOST 1
 #define ICMP4_UNREACH_PORT 3
 #define ICMP4_UNREACH_FRAG 4
