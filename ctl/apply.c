@@ -1,8 +1,9 @@
 /* Makes a new configuration real by its difference from the running one.
  *
- * Order: what is gone goes first (ports, then networks, then uplinks), so that names,
- * sockets and VLANs are free for their new owners; then uplinks, VLANs, networks, ports
- * and forwards are made or changed.  An object that is equal in both is not touched. */
+ * Order: what is gone goes first (ports, then uplinks, then networks), so that names,
+ * sockets and VLANs are free for their new owners; then the networks' domains, uplinks (one
+ * may be in a network), what networks serve, VLANs, ports and forwards are made or changed.
+ * An object that is equal in both is not touched. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,10 +77,10 @@ static void end_ports(struct daemon *d, const struct config *next)
 	}
 }
 
-/* A network keeps its domain and services as long as it keeps its VLAN and mode. */
+/* A network keeps its domain as long as it keeps its VLAN, whatever its mode. */
 static bool network_stays(const struct cfg_network *a, const struct cfg_network *b)
 {
-	return b && a->vlan == b->vlan && a->mode == b->mode;
+	return b && a->vlan == b->vlan;
 }
 
 static void end_networks(struct daemon *d, const struct config *next)
@@ -99,14 +100,23 @@ static void end_networks(struct daemon *d, const struct config *next)
 	}
 }
 
+static bool uplink_stays(const struct daemon *d, const struct cfg_uplink *a, const struct config *next)
+{
+	const struct cfg_uplink *b = next ? config_uplink(next, a->name) : NULL;
+
+	if (!b || !cfg_uplink_equal(a, b))
+		return false;
+	return a->type != UPLINK_NETWORK ||
+	       network_stays(config_network(d->running, a->network), config_network(next, a->network));
+}
+
 static void end_uplinks(struct daemon *d, const struct config *next)
 {
 	struct run_uplink **at = &d->uplinks;
 
 	while (*at) {
 		struct run_uplink *u = *at;
-		const struct cfg_uplink *c = next ? config_uplink(next, u->cfg->name) : NULL;
-		if (c && cfg_uplink_equal(u->cfg, c)) {
+		if (uplink_stays(d, u->cfg, next)) {
 			at = &u->next;
 			continue;
 		}
@@ -170,7 +180,7 @@ static int sync_vlans(struct daemon *d, FILE *err)
 	return 0;
 }
 
-static int begin_network(struct daemon *d, const struct cfg_network *c, FILE *err)
+static int begin_domain(struct daemon *d, const struct cfg_network *c, FILE *err)
 {
 	struct run_network *n = calloc(1, sizeof(*n));
 	domain_idx dom = sw_domain_of_vid(d->sw, c->vlan);
@@ -189,7 +199,35 @@ static int begin_network(struct daemon *d, const struct cfg_network *c, FILE *er
 	}
 	*n = (struct run_network){.daemon = d, .cfg = c, .domain = dom, .next = d->networks};
 	d->networks = n;
-	return services_network(d, n, err);
+	return 0;
+}
+
+static int begin_domains(struct daemon *d, FILE *err)
+{
+	int result = 0;
+
+	for (size_t i = 0; i < d->running->n_networks; i++) {
+		const struct cfg_network *c = &d->running->networks[i];
+		int r = daemon_network(d, c->name) ? 0 : begin_domain(d, c, err);
+		if (r)
+			result = r;
+	}
+	return result;
+}
+
+/* What a network serves, made or changed.  Another mode means other services in the same domain, so
+ * that its ports stay where they are. */
+static int serve_network(struct daemon *d, struct run_network *n, const struct cfg_network *was, FILE *err)
+{
+	const struct cfg_network *c = n->cfg;
+
+	if (n->begun && was && was->mode != c->mode)
+		services_network_end(d, n);
+	if (n->begun && was && cfg_network_equal(was, c) && !(c->uplink && n->gateway))
+		return 0;
+	was = n->begun ? was : NULL;
+	n->begun = true;
+	return services_network(d, n, was, err);
 }
 
 static int begin_networks(struct daemon *d, const struct config *old, FILE *err)
@@ -197,16 +235,9 @@ static int begin_networks(struct daemon *d, const struct config *old, FILE *err)
 	int result = 0;
 
 	for (size_t i = 0; i < d->running->n_networks; i++) {
-		const struct cfg_network *c = &d->running->networks[i];
-		struct run_network *n = daemon_network(d, c->name);
-		int r = 0;
-		if (!n) {
-			r = begin_network(d, c, err);
-		} else {
-			const struct cfg_network *was = old ? config_network(old, c->name) : NULL;
-			if (!was || !cfg_network_equal(was, c) || (c->uplink && n->gateway))
-				r = services_network(d, n, err);
-		}
+		const char *name = d->running->networks[i].name;
+		struct run_network *n = daemon_network(d, name);
+		int r = n ? serve_network(d, n, old ? config_network(old, name) : NULL, err) : 0;
 		if (r)
 			result = r;
 	}
@@ -302,10 +333,12 @@ int daemon_apply(struct daemon *d, struct config *next, FILE *err)
 	if (old)
 		note_restart_keys(old, next);
 	end_ports(d, next);
-	end_networks(d, next);
 	end_uplinks(d, next);
+	end_networks(d, next);
 	adopt(d, next);
 	d->running = next;
+	if ((r = begin_domains(d, err)))
+		result = r;
 	if ((r = begin_uplinks(d, err)))
 		result = r;
 	if ((r = begin_networks(d, old, err)))
@@ -422,6 +455,6 @@ int daemon_save(struct daemon *d)
 void daemon_clear(struct daemon *d)
 {
 	end_ports(d, NULL);
-	end_networks(d, NULL);
 	end_uplinks(d, NULL);
+	end_networks(d, NULL);
 }

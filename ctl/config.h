@@ -42,13 +42,21 @@ struct cfg_forward {
 	char *to_name;
 	uint16_t to_port;
 };
+struct cfg_route {
+	struct prefix4 to;
+	bool has_to;
+	be32 via;
+};
 struct cfg_uplink {
 	char *name;
 	enum uplink_type type;
 	bool loopback;   /* host: guests may reach the host's 127.0.0.1 */
 	char *interface; /* interface */
+	char *network;   /* network: one of our own, that it is a host of */
 	struct prefix4 address;
 	be32 gateway;
+	struct cfg_route *routes;
+	size_t n_routes;
 };
 struct cfg_network {
 	char *name;
@@ -74,6 +82,8 @@ struct cfg_network {
 	size_t n_upstreams;
 	struct cfg_forward *forwards;
 	size_t n_forwards;
+	struct cfg_route *routes; /* routed */
+	size_t n_routes;
 	enum nat_filtering filtering;
 	uint32_t udp_timeout_s, tcp_established_s, tcp_transitory_s, icmp_timeout_s;
 	uint32_t sessions_per_guest;

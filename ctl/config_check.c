@@ -6,6 +6,7 @@
 
 #include "ctl/config_glob.h"
 #include "ctl/schema.h"
+#include "nat/gateway.h"
 
 #define PATTERNS_MAX 256 /* each is compared with each */
 
@@ -88,19 +89,64 @@ static bool check_host(struct check *k, struct node *at, const char *what, be32 
 
 /* ---- uplinks ---- */
 
+static void check_routes(struct check *k, struct node *n, const struct cfg_route *r, size_t count,
+			 struct prefix4 subnet)
+{
+	char buf[PREFIX_STRLEN];
+
+	if (count > ROUTES_MAX)
+		diag_at(k->d, item(n, "routes", ROUTES_MAX), "more than %u routes", ROUTES_MAX);
+	for (size_t i = 0; i < count; i++) {
+		struct node *at = item(n, "routes", i);
+		if (at->bad || !check_host(k, value_or(at, "via"), "router", r[i].via, subnet))
+			continue;
+		for (size_t j = 0; j < i; j++)
+			if (r[j].to.addr == r[i].to.addr && r[j].to.len == r[i].to.len)
+				diag_at(k->d, value_or(at, "to"), "there is a route to %s already",
+					prefix4_format(r[i].to, buf));
+	}
+}
+
+static void check_uplink_interface(struct check *k, size_t i)
+{
+	struct cfg_uplink *u = &k->c->uplinks[i];
+	for (size_t j = 0; j < i; j++) {
+		const struct cfg_uplink *other = &k->c->uplinks[j];
+		if (other->interface && !strcmp(other->interface, u->interface))
+			diag_at(k->d, value_or(k->uplinks->kid[i], "interface"),
+				"interface '%s' is already used by uplink '%s'", u->interface,
+				other->name);
+	}
+}
+
+/* It is a host of a network of ours, which then must have room for its address. */
+static void check_uplink_network(struct check *k, const struct cfg_uplink *u, struct node *n)
+{
+	const struct cfg_network *net = config_network(k->c, u->network);
+	struct node *at = value_or(n, "network");
+	char hint[80];
+	if (!net)
+		diag_at(k->d, at, "network '%s' is not defined%s", u->network,
+			meant(k->networks, u->network, hint, sizeof(hint)));
+	else if (net->mode == MODE_HOST_ONLY)
+		diag_at(k->d, at, "nothing leaves network '%s': it is host-only", net->name);
+	else if (net->has_subnet)
+		check_host(k, value_or(n, "address"), "address", u->address.addr, net->subnet);
+}
+
 static void check_uplink(struct check *k, size_t i)
 {
 	struct cfg_uplink *u = &k->c->uplinks[i];
 	struct node *n = k->uplinks->kid[i], *gw = value_or(n, "gateway");
-	if (n->bad || u->type != UPLINK_INTERFACE)
+	if (n->bad || u->type == UPLINK_HOST)
 		return;
-	for (size_t j = 0; j < i; j++) {
-		const struct cfg_uplink *other = &k->c->uplinks[j];
-		if (other->interface && !strcmp(other->interface, u->interface))
-			diag_at(k->d, value_or(n, "interface"),
-				"interface '%s' is already used by uplink '%s'", u->interface,
-				other->name);
-	}
+	if (u->type == UPLINK_INTERFACE && u->interface)
+		check_uplink_interface(k, i);
+	else if (u->type == UPLINK_NETWORK && u->network)
+		check_uplink_network(k, u, n);
+	if (!u->address.len)
+		return; /* what follows leans on it */
+	check_routes(k, n, u->routes, u->n_routes, u->address);
 	if (!u->gateway) {
 		if (node_get(n, "gateway"))
 			diag_at(k->d, gw, "gateway 0.0.0.0 is no address");
@@ -110,6 +156,24 @@ static void check_uplink(struct check *k, size_t i)
 		diag_at(k->d, gw, "the gateway is the uplink's own address");
 	else
 		check_host(k, gw, "gateway", u->gateway, u->address);
+}
+
+/* A network whose uplink is in a network whose uplink ... is in the first: nothing would leave. */
+static void check_uplink_cycle(struct check *k, size_t i)
+{
+	const struct cfg_network *net = &k->c->networks[i];
+	const char *start = net->name;
+	for (size_t hops = 0; net && net->uplink && hops <= k->c->n_networks; hops++) {
+		const struct cfg_uplink *u = config_uplink(k->c, net->uplink);
+		if (!u || u->type != UPLINK_NETWORK || !u->network)
+			return;
+		if (!strcmp(u->network, start)) {
+			diag_at(k->d, value_or(k->networks->kid[i], "uplink"),
+				"a circle: uplink '%s' leads back to network '%s'", u->name, start);
+			return;
+		}
+		net = config_network(k->c, u->network);
+	}
 }
 
 /* ---- networks ---- */
@@ -162,6 +226,11 @@ static const struct cfg_uplink *check_network_uplink(struct check *k, struct cfg
 	return u;
 }
 
+static bool is_served(enum net_mode m)
+{
+	return m == MODE_NAT || m == MODE_ROUTED || m == MODE_HOST_ONLY;
+}
+
 static void check_subnet(struct check *k, size_t i, const struct cfg_uplink *u)
 {
 	const struct cfg_network *net = &k->c->networks[i];
@@ -169,46 +238,51 @@ static void check_subnet(struct check *k, size_t i, const struct cfg_uplink *u)
 	char buf[PREFIX_STRLEN];
 	for (size_t j = 0; j < i; j++) {
 		const struct cfg_network *other = &k->c->networks[j];
-		if (other->mode == MODE_NAT && other->has_subnet &&
+		if (is_served(other->mode) && other->has_subnet &&
 		    prefix4_overlap(net->subnet, other->subnet)) {
 			diag_at(k->d, v, "the subnet overlaps %s of network '%s'",
 				prefix4_format(other->subnet, buf), other->name);
 			return;
 		}
 	}
-	if (u && u->type == UPLINK_INTERFACE && u->address.len &&
+	if (u && u->type != UPLINK_HOST && u->address.len &&
 	    prefix4_overlap(net->subnet, u->address))
 		diag_at(k->d, v, "the subnet overlaps %s of uplink '%s'",
 			prefix4_format(u->address, buf), u->name);
 }
 
-/* The larger part of the subnet between what the switch itself uses. */
+/* Of host-only networks the first address is the host's. */
+static be32 host_address(const struct cfg_network *net)
+{
+	return net->mode == MODE_HOST_ONLY ? first_host(net->subnet) : 0;
+}
+
+static int by_number(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+	return (x > y) - (x < y);
+}
+
+/* The largest part of the subnet between what the switch and the host use. */
 static void default_range(struct cfg_network *net)
 {
-	uint32_t first = host32(prefix4_network(net->subnet)) + 1,
-		 last = host32(prefix4_broadcast(net->subnet)) - 1;
-	uint32_t used[2] = {host32(net->gateway),
-			    net->dns ? host32(net->dns_address) : host32(net->gateway)};
-	if (used[0] > used[1]) {
-		uint32_t swap = used[0];
-		used[0] = used[1];
-		used[1] = swap;
+	uint32_t from = host32(prefix4_network(net->subnet)) + 1,
+		 end = host32(prefix4_broadcast(net->subnet)), best = 0;
+	be32 taken[] = {net->gateway, net->dns_address, host_address(net)};
+	uint32_t used[ARRAY_SIZE(taken) + 1];
+	for (size_t i = 0; i < ARRAY_SIZE(taken); i++)
+		used[i] = taken[i] ? host32(taken[i]) : end;
+	used[ARRAY_SIZE(taken)] = end;
+	qsort(used, ARRAY_SIZE(used), sizeof(used[0]), by_number);
+	net->range_first = net->range_last = 0;
+	for (size_t i = 0; i < ARRAY_SIZE(used); i++) {
+		if (used[i] > from && used[i] - from > best) {
+			best = used[i] - from;
+			net->range_first = htobe32(from);
+			net->range_last = htobe32(used[i] - 1);
+		}
+		from = used[i] >= from ? used[i] + 1 : from;
 	}
-	/* a part from..to holds to - from + 1 addresses; from may be to + 1: none */
-	uint32_t part[3][2] = {{first, used[0] - 1},
-			       {used[0] + 1, used[1] - 1},
-			       {used[1] + 1, last}};
-	uint32_t best = 0;
-	for (int i = 0; i < 3; i++) {
-		uint32_t from = part[i][0], to = part[i][1];
-		if (to + 1 <= from || to + 1 - from <= best || to < first || from > last)
-			continue;
-		best = to + 1 - from;
-		net->range_first = htobe32(from);
-		net->range_last = htobe32(to);
-	}
-	if (!best)
-		net->range_first = net->range_last = 0;
 }
 
 static void check_range(struct check *k, struct cfg_network *net, struct node *dhcp)
@@ -219,7 +293,9 @@ static void check_range(struct check *k, struct cfg_network *net, struct node *d
 	struct {
 		const char *what;
 		be32 addr;
-	} ours[] = {{"gateway", net->gateway}, {"DNS address", net->dns_address}};
+	} ours[] = {{"gateway", net->gateway},
+		    {"DNS address", net->dns_address},
+		    {"host's address", host_address(net)}};
 	prefix4_format(net->subnet, net_text);
 	if (first > last)
 		diag_at(k->d, v, "the DHCP range ends before it begins");
@@ -291,7 +367,7 @@ static void check_services(struct check *k, struct cfg_network *net, struct node
 /* Where a forward really listens: on an interface uplink "nothing" is the uplink's address. */
 static be32 listen_address(const struct cfg_forward *f, const struct cfg_uplink *u)
 {
-	return !f->listen && u->type == UPLINK_INTERFACE ? u->address.addr : f->listen;
+	return !f->listen && u->type != UPLINK_HOST ? u->address.addr : f->listen;
 }
 
 static bool forwards_collide(const struct cfg_forward *a, const struct cfg_forward *b,
@@ -337,13 +413,12 @@ static void check_forward(struct check *k, size_t net_index, size_t i, const str
 	bool loopback = host32(f->listen) >> 24 == 127;
 	if (loopback && u->type != UPLINK_HOST)
 		diag_at(k->d, listen,
-			"a loopback address goes with uplinks of type host only; '%s' is of type "
-			"interface",
+			"a loopback address goes with uplinks of type host only; '%s' is not",
 			u->name);
 	else if (f->listen && !loopback && ip4_is_martian(f->listen))
 		diag_at(k->d, listen, "%s is not an address to listen on",
 			ip4_format(f->listen, ip));
-	else if (f->listen && u->type == UPLINK_INTERFACE && f->listen != u->address.addr)
+	else if (f->listen && u->type != UPLINK_HOST && f->listen != u->address.addr)
 		diag_at(k->d, listen, "'listen' must be the address of uplink '%s', %s, or :%u",
 			u->name, ip4_format(u->address.addr, ip), f->listen_port);
 	else
@@ -357,21 +432,55 @@ static void check_forward(struct check *k, size_t net_index, size_t i, const str
 		check_host(k, value_or(n, "to"), "target", f->to, net->subnet);
 }
 
-static void check_nat_network(struct check *k, size_t i)
+static const struct cfg_uplink *check_routed_uplink(struct check *k, struct cfg_network *net,
+						    struct node *n)
+{
+	const struct cfg_uplink *u = net->uplink ? check_network_uplink(k, net, n) : NULL;
+	if (u && u->type == UPLINK_HOST)
+		diag_at(k->d, value_or(n, "uplink"),
+			"mode 'routed' does not go through uplink '%s': the host's sockets translate all "
+			"that leaves by them; use type interface or network, or mode nat",
+			u->name);
+	return u;
+}
+
+#define HOST_ONLY_NAME_MAX 11 /* "vsw-" and the name are an interface's, of 15 */
+
+static void check_host_only(struct check *k, const struct cfg_network *net, struct node *n)
+{
+	if (strlen(net->name) > HOST_ONLY_NAME_MAX)
+		diag_at(k->d, n->key, "the host's interface would be vsw-%s, longer than 15: choose a "
+			"name of at most %d", net->name, HOST_ONLY_NAME_MAX);
+	if (net->gateway == host_address(net))
+		diag_at(k->d, value_or(n, "gateway"), "the first address is the host's own");
+}
+
+static be32 default_gateway(const struct cfg_network *net)
+{
+	be32 first = first_host(net->subnet);
+	return net->mode == MODE_HOST_ONLY ? htobe32(host32(first) + 1) : first;
+}
+
+static void check_served_network(struct check *k, size_t i)
 {
 	struct cfg_network *net = &k->c->networks[i];
 	struct node *n = k->networks->kid[i];
-	const struct cfg_uplink *u = check_network_uplink(k, net, n);
+	const struct cfg_uplink *u = net->mode == MODE_NAT	? check_network_uplink(k, net, n)
+				     : net->mode == MODE_ROUTED ? check_routed_uplink(k, net, n)
+								: NULL;
 	if (!net->has_subnet || value_or(n, "subnet")->bad)
 		return;
 	check_subnet(k, i, u);
 	struct node *gw = node_get(n, "gateway");
 	if (!gw)
-		net->gateway = first_host(net->subnet);
+		net->gateway = default_gateway(net);
 	else if (gw->bad ||
 		 !check_host(k, value_or(n, "gateway"), "gateway", net->gateway, net->subnet))
 		return; /* what follows leans on it */
+	if (net->mode == MODE_HOST_ONLY)
+		check_host_only(k, net, n);
 	check_services(k, net, n);
+	check_routes(k, n, net->routes, net->n_routes, net->subnet);
 	for (size_t f = 0; u && f < net->n_forwards; f++)
 		check_forward(k, i, f, u);
 }
@@ -384,8 +493,8 @@ static void check_network(struct check *k, size_t i)
 		return;
 	check_network_name(k, n, net->name);
 	check_vlan_unique(k, i);
-	if (mode && !mode->bad && net->mode == MODE_NAT)
-		check_nat_network(k, i);
+	if (mode && !mode->bad && is_served(net->mode))
+		check_served_network(k, i);
 	else
 		net->dhcp = net->dns = false;
 }
@@ -568,7 +677,7 @@ static void check_interface(struct check *k, size_t i)
 static void check_tap_address(struct check *k, const struct cfg_port *p, struct node *n)
 {
 	const struct cfg_network *net = p->network ? config_network(k->c, p->network) : NULL;
-	if (!p->has_address || !net || net->mode != MODE_NAT)
+	if (!p->has_address || !net || !is_served(net->mode))
 		return;
 	if (p->address.addr == net->gateway)
 		diag_at(k->d, value_or(n, "address"), "the address is the gateway of network '%s'",
@@ -663,6 +772,8 @@ void config_check(struct config *c, struct node *root, struct diag *d)
 		check_uplink(&k, i);
 	for (size_t i = 0; i < entries(k.networks) && i < c->n_networks; i++)
 		check_network(&k, i);
+	for (size_t i = 0; i < entries(k.networks) && i < c->n_networks; i++)
+		check_uplink_cycle(&k, i);
 	for (size_t i = 0; i < entries(k.ports) && i < c->n_ports; i++)
 		check_port(&k, i);
 }

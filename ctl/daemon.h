@@ -33,7 +33,9 @@ struct run_network {
 	struct daemon *daemon;
 	const struct cfg_network *cfg;
 	domain_idx domain;
+	bool begun;              /* services_network() has been here */
 	struct gateway *gateway; /* NULL in modes without one */
+	struct port *host_port;  /* host-only: the host's interface */
 	struct dhcp_server *dhcp;
 	struct dns_transport *upstream; /* its own, for listed servers; else NULL */
 	struct slow_sink dhcp_sink, dns_answer_sink;
@@ -102,7 +104,7 @@ struct run_uplink *daemon_uplink(struct daemon *d, const char *name);
 int services_open(struct daemon *d);
 void services_close(struct daemon *d);
 /* Makes or changes the gateway and services of a network (n->cfg is the new one). */
-int services_network(struct daemon *d, struct run_network *n, FILE *err);
+int services_network(struct daemon *d, struct run_network *n, const struct cfg_network *was, FILE *err);
 void services_network_end(struct daemon *d, struct run_network *n);
 int services_uplink(struct daemon *d, struct run_uplink *u, FILE *err);
 void services_uplink_end(struct daemon *d, struct run_uplink *u);

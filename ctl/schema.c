@@ -21,15 +21,15 @@
 static const struct choice uplink_types[] = {
 	{"host", UPLINK_HOST},
 	{"interface", UPLINK_INTERFACE},
-	{"network", UPLINK_NETWORK, "an address on one of our own VLANs"},
+	{"network", UPLINK_NETWORK},
 	{},
 };
 static const struct choice modes[] = {
 	{"internal", MODE_INTERNAL},
 	{"bridged", MODE_BRIDGED},
 	{"nat", MODE_NAT},
-	{"host-only", MODE_HOST_ONLY, "mode nat reaches the host through the gateway"},
-	{"routed", MODE_ROUTED, "mode nat or bridged leave the network"},
+	{"host-only", MODE_HOST_ONLY},
+	{"routed", MODE_ROUTED},
 	{"nat-per-vm", MODE_NAT_PER_VM, "give each guest a network in mode nat"},
 	{},
 };
@@ -78,24 +78,34 @@ static const struct field limit_fields[] = {
 };
 static SCHEMA(schema_limits, limit_fields, .what = "limits");
 
+static const struct field route_fields[] = {
+	{"to", F_SUBNET, AT(cfg_route, to), ALSO(cfg_route, has_to), .needs = ALWAYS, .min = 1, .max = 32,
+	 .help = "`ADDRESS/LEN`, without host bits"},
+	{"via", F_IP4, AT(cfg_route, via), .needs = ALWAYS, .help = "the router that leads there"},
+};
+static SCHEMA(schema_route, route_fields, .what = "route", .size = sizeof(struct cfg_route));
+
+#define OWN_ADDRESS (BIT(UPLINK_INTERFACE) | BIT(UPLINK_NETWORK))
 static const struct field uplink_fields[] = {
 	{"type", F_ENUM, AT(cfg_uplink, type), .choices = uplink_types, .needs = ALWAYS,
 	 .help = "`host` leaves through sockets of the host, also without root; `interface` has "
-		 "an address of its own on an interface"},
+		 "an address of its own on an interface, `network` one in a network of the switch"},
 	{"loopback", F_BOOL, AT(cfg_uplink, loopback), .only = BIT(UPLINK_HOST), .dflt = "false",
 	 .help = "guests may reach services on the host's own 127.0.0.1"},
 	{"interface", F_IFNAME, AT(cfg_uplink, interface), .only = BIT(UPLINK_INTERFACE),
 	 .needs = BIT(UPLINK_INTERFACE),
 	 .help = "the interface; the switch answers ARP on it for `address`"},
-	{"address", F_HOSTPREFIX, AT(cfg_uplink, address), .only = BIT(UPLINK_INTERFACE),
-	 .needs = BIT(UPLINK_INTERFACE), .flags = FIELD_LIST_OF_ONE,
+	{"address", F_HOSTPREFIX, AT(cfg_uplink, address), .only = OWN_ADDRESS,
+	 .needs = OWN_ADDRESS, .flags = FIELD_LIST_OF_ONE,
 	 .help = "an address of the switch's own, with its prefix length"},
-	{"gateway", F_IP4, AT(cfg_uplink, gateway), .only = BIT(UPLINK_INTERFACE),
+	{"gateway", F_IP4, AT(cfg_uplink, gateway), .only = OWN_ADDRESS,
 	 .flags = FIELD_LIST_OF_ONE,
-	 .help = "the next hop; default: none, only the interface's own subnet is reached"},
+	 .help = "the next hop; default: none, only the address's own subnet is reached"},
 	{"ports", F_UNBUILT, .help = "only `address: shared` needs a port range"},
-	{"network", F_UNBUILT, .help = "it goes with type 'network'"},
-	{"routes", F_UNBUILT, .help = "`gateway` takes everything"},
+	{"network", F_NAME, AT(cfg_uplink, network), .only = BIT(UPLINK_NETWORK),
+	 .needs = BIT(UPLINK_NETWORK), .help = "the network that it is a host of"},
+	{"routes", F_LIST, AT(cfg_uplink, routes), ALSO(cfg_uplink, n_routes), .only = OWN_ADDRESS,
+	 .object = &schema_route, .help = "what other routers than `gateway` lead to, at most 64"},
 };
 SCHEMA(schema_uplink, uplink_fields, .what = "uplink", .selector = "type",
        .size = sizeof(struct cfg_uplink));
@@ -173,30 +183,36 @@ static const struct field nat_fields[] = {
 static SCHEMA(schema_nat, nat_fields, .what = "nat", .block = true);
 
 #define NAT_ONLY .only = BIT(MODE_NAT)
+#define SERVED_MODES (BIT(MODE_NAT) | BIT(MODE_ROUTED) | BIT(MODE_HOST_ONLY)) /* have a gateway */
+#define SERVED .only = SERVED_MODES
 static const struct field network_fields[] = {
 	{"vlan", F_VLAN, AT(cfg_network, vlan), .min = 1, .max = VLAN_MAX, .needs = ALWAYS,
 	 .help = "the VLAN it is; no two networks share one"},
 	{"mode", F_ENUM, AT(cfg_network, mode), .choices = modes, .needs = ALWAYS,
 	 .help = "`internal`: guests among themselves; `bridged`: the same, with a way out "
-		 "through a netdev port; `nat`: a gateway with DHCP, DNS and NAT"},
-	{"uplink", F_NAME, AT(cfg_network, uplink), NAT_ONLY, .flags = FIELD_LIST_OF_ONE,
-	 .help = "where its traffic leaves; default: the uplink named `host`, else the only one "
-		 "there is"},
+		 "through a netdev port; `host-only`: guests and the host, nothing leaves; "
+		 "`routed`: a gateway that routes without NAT; `nat`: a gateway that "
+		 "translates; the last three with DHCP and DNS"},
+	{"uplink", F_NAME, AT(cfg_network, uplink), .only = BIT(MODE_NAT) | BIT(MODE_ROUTED), .flags = FIELD_LIST_OF_ONE,
+	 .help = "where its traffic leaves; default: (nat) the uplink named `host`, else the only "
+		 "one there is; (routed) nowhere but to other routed networks"},
 	{"subnet", F_SUBNET, AT(cfg_network, subnet), ALSO(cfg_network, has_subnet),
-	 .needs = BIT(MODE_NAT), .flags = FIELD_LIST_OF_ONE, .min = 8, .max = 30,
+	 .needs = SERVED_MODES, .flags = FIELD_LIST_OF_ONE, .min = 8, .max = 30,
 	 .help = "`ADDRESS/LEN`, /8 to /30, without host bits"},
-	{"gateway", F_IP4, AT(cfg_network, gateway), NAT_ONLY, .flags = FIELD_LIST_OF_ONE,
-	 .help = "the switch's address in it; default: the first host address"},
+	{"gateway", F_IP4, AT(cfg_network, gateway), SERVED, .flags = FIELD_LIST_OF_ONE,
+	 .help = "the switch's address in it; default: the first host address; host-only: the "
+		 "second, as the first is the host's on interface `vsw-NETWORK`"},
 	{"mtu", F_U32, AT(cfg_network, mtu), .min = 576, .max = 65535, .dflt = "1500",
 	 .help = "bytes of an IP packet; told to guests by DHCP"},
-	{"dhcp", F_OBJECT, NAT_ONLY, ALSO(cfg_network, dhcp), .flags = FIELD_SWITCH,
-	 .object = &schema_dhcp, .help = "`false`: no DHCP; default: on in mode nat"},
-	{"dns", F_OBJECT, NAT_ONLY, ALSO(cfg_network, dns), .flags = FIELD_SWITCH,
-	 .object = &schema_dns, .help = "`false`: no DNS; default: on in mode nat"},
+	{"dhcp", F_OBJECT, SERVED, ALSO(cfg_network, dhcp), .flags = FIELD_SWITCH,
+	 .object = &schema_dhcp, .help = "`false`: no DHCP; default: on where there is a gateway"},
+	{"dns", F_OBJECT, SERVED, ALSO(cfg_network, dns), .flags = FIELD_SWITCH,
+	 .object = &schema_dns, .help = "`false`: no DNS; default: on where there is a gateway"},
 	{"forward", F_LIST, AT(cfg_network, forwards), ALSO(cfg_network, n_forwards), NAT_ONLY,
 	 .object = &schema_forward, .help = "outside ports that lead to a guest"},
 	{"nat", F_OBJECT, NAT_ONLY, .object = &schema_nat, .help = "how addresses are translated"},
-	{"routes", F_UNBUILT, .help = "they go with mode routed"},
+	{"routes", F_LIST, AT(cfg_network, routes), ALSO(cfg_network, n_routes), .only = BIT(MODE_ROUTED),
+	 .object = &schema_route, .help = "what lies behind routers in the network, at most 64"},
 };
 SCHEMA(schema_network, network_fields, .what = "network", .selector = "mode",
        .size = sizeof(struct cfg_network), .block = true);

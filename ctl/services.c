@@ -18,6 +18,7 @@
 #include "net/headers.h"
 #include "net/log.h"
 #include "tap/netdev.h"
+#include "tap/tap.h"
 
 /* ---- MACs of our own ---- */
 
@@ -366,6 +367,12 @@ static void end_dhcp(struct run_network *n)
 
 /* ---- the network ---- */
 
+static void set_routes(struct route4 *to, const struct cfg_route *from, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		to[i] = (struct route4){from[i].to, from[i].via};
+}
+
 static void gateway_conf_of(struct daemon *d, const struct cfg_network *c, struct gateway_conf *ret)
 {
 	*ret = (struct gateway_conf){
@@ -373,6 +380,10 @@ static void gateway_conf_of(struct daemon *d, const struct cfg_network *c, struc
 		.address = {c->gateway, c->subnet.len},
 		.dns_address = c->dns ? c->dns_address : 0,
 		.mtu = c->mtu,
+		.mode = c->mode == MODE_ROUTED	    ? GATEWAY_ROUTED
+			: c->mode == MODE_HOST_ONLY ? GATEWAY_HOST_ONLY
+						    : GATEWAY_NAT,
+		.n_routes = (unsigned)c->n_routes,
 		.flags = (c->dhcp ? GATEWAY_SERVE_DHCP : 0u) | (c->dns ? GATEWAY_SERVE_DNS : 0u),
 		.filtering = (enum gateway_filtering)c->filtering,
 		.udp_timeout_s = c->udp_timeout_s,
@@ -381,6 +392,7 @@ static void gateway_conf_of(struct daemon *d, const struct cfg_network *c, struc
 		.icmp_timeout_s = c->icmp_timeout_s,
 		.sessions_per_guest = c->sessions_per_guest,
 	};
+	set_routes(ret->routes, c->routes, c->n_routes);
 	snprintf(ret->network, sizeof(ret->network), "%s", c->name);
 }
 
@@ -411,13 +423,43 @@ static int set_uplink(struct daemon *d, struct run_network *n, FILE *err)
 	return r;
 }
 
-int services_network(struct daemon *d, struct run_network *n, FILE *err)
+static bool is_served(enum net_mode m)
+{
+	return m == MODE_NAT || m == MODE_ROUTED || m == MODE_HOST_ONLY;
+}
+
+/* The host's own interface in a host-only network, made anew when its address changes. */
+static int set_host_port(struct daemon *d, struct run_network *n, const struct cfg_network *was)
+{
+	char interface[32], name[PORT_NAME_MAX];
+	struct port_conf conf = {
+		.vlan = {.mode = VLAN_ACCESS, .pvid = n->cfg->vlan}, .domain = DOMAIN_NONE, .mtu = n->cfg->mtu,
+	};
+	struct prefix4 sub = n->cfg->subnet;
+	struct tap_config c = {
+		.interface = interface, .mtu = n->cfg->mtu, .has_address = true,
+		.address = {htobe32(be32toh(prefix4_network(sub)) + 1), sub.len},
+	};
+
+	if (n->host_port && was && was->subnet.addr == sub.addr && was->subnet.len == sub.len &&
+	    was->mtu == n->cfg->mtu)
+		return 0;
+	sw_port_del(n->host_port);
+	n->host_port = NULL;
+	snprintf(interface, sizeof(interface), "vsw-%s", n->cfg->name);
+	snprintf(name, sizeof(name), "host/%s", n->cfg->name);
+	return tap_open(d->sw, d->loop, name, &c, &conf, &n->host_port);
+}
+
+int services_network(struct daemon *d, struct run_network *n, const struct cfg_network *was, FILE *err)
 {
 	int r;
 
-	if (n->cfg->mode != MODE_NAT)
+	if (!is_served(n->cfg->mode))
 		return 0; /* internal, bridged: a switch and no more */
 	r = set_gateway(d, n);
+	if (!r && n->cfg->mode == MODE_HOST_ONLY)
+		r = set_host_port(d, n, was);
 	if (!r)
 		r = set_uplink(d, n, err);
 	if (!r && n->cfg->dhcp)
@@ -439,6 +481,8 @@ int services_network(struct daemon *d, struct run_network *n, FILE *err)
 
 void services_network_end(struct daemon *d, struct run_network *n)
 {
+	sw_port_del(n->host_port);
+	n->host_port = NULL;
 	if (!n->gateway)
 		return;
 	forwards_end(d, n);
@@ -492,6 +536,7 @@ static void on_link(void *arg, struct port *p, bool up)
 int services_uplink(struct daemon *d, struct run_uplink *u, FILE *err)
 {
 	bool host = u->cfg->type == UPLINK_HOST;
+	const struct run_network *in = u->cfg->network ? daemon_network(d, u->cfg->network) : NULL;
 	struct uplink_conf c = {.mac = services_mac(d, "uplink", u->cfg->name)};
 	int r;
 
@@ -504,9 +549,15 @@ int services_uplink(struct daemon *d, struct run_uplink *u, FILE *err)
 	} else {
 		c.address = u->cfg->address;
 		c.gateway = u->cfg->gateway;
+		c.n_routes = (unsigned)u->cfg->n_routes;
+		set_routes(c.routes, u->cfg->routes, u->cfg->n_routes);
 	}
-	r = uplink_new(d->nat, &c, &u->uplink);
-	if (!r)
+	if (u->cfg->type == UPLINK_NETWORK) {
+		c.in_network = true;
+		c.network = in ? in->domain : DOMAIN_NONE;
+	}
+	r = u->cfg->type == UPLINK_NETWORK && !in ? -ENOENT : uplink_new(d->nat, &c, &u->uplink);
+	if (!r && u->cfg->type != UPLINK_NETWORK)
 		r = host ? carry_by_host(d, u) : carry_by_interface(d, u);
 	if (r)
 		fprintf(err, "error: uplink '%s': %s\n", u->cfg->name, strerror(-r));

@@ -130,7 +130,7 @@ int verb_net_show(struct rpc_call *c)
 	if (!r)
 		return -1;
 	c->result = network_object(d, r);
-	if (r->cfg->mode != MODE_NAT)
+	if (!r->gateway)
 		return 0;
 	set_range(c->result, r->cfg);
 	set_pool(c->result, d, r->cfg);

@@ -66,10 +66,10 @@ static const struct bad {
 	{V "control: on\n", 2, 10, "control must be a mapping"},
 	/* uplinks */
 	{V "uplinks: {u: {type: hots}}\n", 2, 21, "unknown type 'hots' (did you mean 'host'?)"},
-	{V "uplinks: {u: {type: q}}\n", 2, 21, "unknown type 'q' (one of host, interface)"},
-	{V "uplinks: {u: {}}\n", 2, 11, "'type' is missing: one of host, interface"},
-	{V "uplinks: {u: {type: network, network: lab}}\n", 2, 21,
-	 "type 'network' is not built yet"},
+	{V "uplinks: {u: {type: q}}\n", 2, 21, "unknown type 'q' (one of host, interface, network)"},
+	{V "uplinks: {u: {}}\n", 2, 11, "'type' is missing: one of host, interface, network"},
+	{V "uplinks: {u: {type: network, network: lab}}\n", 2, 11,
+	 "'address' is missing: type 'network' needs it"},
 	{V "uplinks: {u: {type: interface, address: 192.0.2.2/24}}\n", 2, 11,
 	 "'interface' is missing: type 'interface' needs it"},
 	{V "uplinks: {u: {type: interface, interface: e1}}\n", 2, 11, "'address' is missing"},
@@ -101,9 +101,10 @@ static const struct bad {
 	{UP "networks: {a: {mode: internal}}\n", 3, 12, "'vlan' is missing"},
 	{UP "networks: {a: {vlan: 1, mode: internal}, b: {vlan: 1, mode: internal}}\n", 3, 52,
 	 "VLAN 1 is already network 'a'"},
-	{UP "networks: {a: {vlan: 1, mode: routed}}\n", 3, 31, "mode 'routed' is not built yet"},
-	{UP "networks: {a: {vlan: 1, mode: host-only}}\n", 3, 31,
-	 "mode 'host-only' is not built yet"},
+	{UP "networks: {a: {vlan: 1, mode: routed}}\n", 3, 12,
+	 "'subnet' is missing: mode 'routed' needs it"},
+	{UP "networks: {a: {vlan: 1, mode: host-only}}\n", 3, 12,
+	 "'subnet' is missing: mode 'host-only' needs it"},
 	{UP "networks: {a: {vlan: 1, mode: nat-per-vm}}\n", 3, 31,
 	 "mode 'nat-per-vm' is not built yet"},
 	{UP "networks: {a/b: {vlan: 1, mode: internal}}\n", 3, 12, "'a/b' is not a network name"},
@@ -139,11 +140,11 @@ static const struct bad {
 	{NET("gateway: fd00--1"), 4, 21, "must be an IPv4 address"},
 	{NET("mtu: 100"), 4, 17, "mtu 100 is out of range (576 to 65535)"},
 	{UP "networks: {a: {vlan: 1, mode: bridged, dhcp: true}}\n", 3, 40,
-	 "'dhcp' does not go with mode 'bridged' (only with nat)"},
+	 "'dhcp' does not go with mode 'bridged' (only with nat, host-only, routed)"},
 	{UP "networks: {a: {vlan: 1, mode: internal, gateway: 10.0.0.1}}\n", 3, 41,
 	 "'gateway' does not go with mode 'internal'"},
 	{UP "networks: {a: {vlan: 1, mode: internal, routes: []}}\n", 3, 41,
-	 "'routes' is not built yet"},
+	 "'routes' does not go with mode 'internal' (only with routed)"},
 	/* DHCP and DNS */
 	{NET("dhcp: maybe"), 4, 18, "must be a mapping, true or false"},
 	{NET("dhcp: {range: 10.10.10.50-10.10.11.199}"), 4, 26,
@@ -727,7 +728,7 @@ static void test_edit(void **state)
 	assert_int_equal(lab->forwards[1].listen_port, 99);
 	assert_true(config_network(c, "dmz")->dhcp);
 	assert_int_equal(config_network(c, "dmz")->n_reservations, 1);
-	assert_int_equal(c->n_uplinks, 2);
+	assert_int_equal(c->n_uplinks, 3);
 	config_free(c);
 	free(said_by_edit);
 	said_by_edit = NULL;
