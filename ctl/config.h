@@ -86,7 +86,7 @@ struct cfg_network {
 	size_t n_routes;
 	enum nat_filtering filtering;
 	uint32_t udp_timeout_s, tcp_established_s, tcp_transitory_s, icmp_timeout_s;
-	uint32_t sessions_per_guest;
+	uint32_t sessions_per_guest, mappings_per_guest, ports_per_guest, new_sessions_per_s, port_block;
 };
 struct cfg_port {
 	char *name;

@@ -178,7 +178,16 @@ static const struct field nat_fields[] = {
 	{"icmp-timeout", F_DURATION, AT(cfg_network, icmp_timeout_s), .min = 1, .max = DAY,
 	 .dflt = "60", .help = "an echo session ends; RFC 5508 REQ-2 asks for 60 s or more"},
 	{"sessions-per-guest", F_U32, AT(cfg_network, sessions_per_guest), .min = 16,
-	 .max = 1048576, .dflt = "4096", .help = "more, and the guest's own oldest is dropped"},
+	 .max = 1048576, .dflt = "4096", .help = "a new session beyond it is refused (ICMP 3/13)"},
+	{"mappings-per-guest", F_U32, AT(cfg_network, mappings_per_guest), .max = 1048576, .dflt = "0",
+	 .help = "inside ports translated at a time; 0: as many as sessions"},
+	{"ports-per-guest", F_U32, AT(cfg_network, ports_per_guest), .max = 65535, .dflt = "0",
+	 .help = "outside ports a guest may have (RFC 6888 REQ-4); 0: as many as there are"},
+	{"new-sessions-per-second", F_U32, AT(cfg_network, new_sessions_per_s), .max = 10000000,
+	 .dflt = "0", .help = "of one guest, with bursts of one second's worth; 0: no limit"},
+	{"port-block", F_U32, AT(cfg_network, port_block), .max = 4096, .dflt = "0",
+	 .help = "outside ports are given in runs of so many to one guest, at most 16 runs (RFC 7422); "
+		 "0: singly"},
 };
 static SCHEMA(schema_nat, nat_fields, .what = "nat", .block = true);
 

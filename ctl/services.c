@@ -391,6 +391,10 @@ static void gateway_conf_of(struct daemon *d, const struct cfg_network *c, struc
 		.tcp_transitory_s = c->tcp_transitory_s,
 		.icmp_timeout_s = c->icmp_timeout_s,
 		.sessions_per_guest = c->sessions_per_guest,
+		.mappings_per_guest = c->mappings_per_guest,
+		.ports_per_guest = c->ports_per_guest,
+		.new_sessions_per_s = c->new_sessions_per_s,
+		.port_block = (uint16_t)c->port_block,
 	};
 	set_routes(ret->routes, c->routes, c->n_routes);
 	snprintf(ret->network, sizeof(ret->network), "%s", c->name);

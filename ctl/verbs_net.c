@@ -120,6 +120,10 @@ static void set_nat(json_t *o, const struct cfg_network *n)
 	verbs_set_int(p, "tcp_transitory_timeout", n->tcp_transitory_s);
 	verbs_set_int(p, "icmp_timeout", n->icmp_timeout_s);
 	verbs_set_int(p, "sessions_per_guest", n->sessions_per_guest);
+	verbs_set_int(p, "mappings_per_guest", n->mappings_per_guest);
+	verbs_set_int(p, "ports_per_guest", n->ports_per_guest);
+	verbs_set_int(p, "new_sessions_per_second", n->new_sessions_per_s);
+	verbs_set_int(p, "port_block", n->port_block);
 	json_object_set_new(o, "nat", p);
 }
 

@@ -51,7 +51,7 @@ static inline uint32_t key_hash(const struct table *t, struct flow_key k)
 static inline struct flow_key in_key(const struct session *s)
 {
 	const struct mapping *m = s->m;
-	return flow_key(m->domain, m->proto, m->inside, m->iport, s->seen, s->seen_port);
+	return flow_key(m->domain, m->proto, m->inside, m->iport, s->seen, s->rport);
 }
 
 static inline struct flow_key out_key(const struct session *s)
@@ -156,14 +156,29 @@ static struct guest *guest_get(struct flow_table *t, domain_idx d, be32 addr)
 	return g;
 }
 
-/* Keeps a guest in the list of its class; without sessions it is forgotten. */
+static void blocks_release(struct guest *g)
+{
+	for (unsigned i = 0; i < g->n_blocks; i++)
+		ports_block_release(&g->blocks_of->ports, g->block[i]);
+	g->n_blocks = 0;
+}
+
+static void guest_forget_idle(struct flow_table *t, struct guest *g)
+{
+	if (g->n_sessions || g->n_mappings)
+		return;
+	blocks_release(g);
+	lru_del(&g->by_class);
+	table_del(&t->by_addr, &g->node);
+	pool_put(&t->guests, g);
+}
+
+/* Keeps a guest in the list of its class; with nothing left it is forgotten. */
 static void guest_count(struct flow_table *t, struct guest *g, int by)
 {
 	g->n_sessions += (uint32_t)by;
 	if (!g->n_sessions) {
-		lru_del(&g->by_class);
-		table_del(&t->by_addr, &g->node);
-		pool_put(&t->guests, g);
+		guest_forget_idle(t, g);
 		return;
 	}
 	unsigned class = 31 - (unsigned)__builtin_clz(g->n_sessions);
@@ -218,13 +233,29 @@ static void map_unlink(struct flow_table *t, struct mapping *m)
 	m->in_in = m->in_out = false;
 }
 
+/* A guest as the ports know it: a keyed hash, never 0. */
+static uint32_t owner_of(const struct guest *g)
+{
+	return g->node.hash | 1;
+}
+
 void flow_map_unused(struct flow_table *t, struct mapping *m)
 {
-	if (m->fixed || m->n_sessions)
+	struct guest *g = m->guest;
+
+	if (m->n_sessions)
 		return;
+	if (m->fixed) {
+		m->guest = NULL;
+		return;
+	}
 	map_unlink(t, m);
-	ports_release(&m->up->ports, m->proto, be16toh(m->oport));
+	/* what was never seen outside needs no hold */
+	ports_release(&m->up->ports, m->proto, be16toh(m->oport), m->used ? owner_of(g) : 0, t->now);
 	pool_put(&t->mappings, m);
+	g->n_ports--;
+	g->n_mappings--;
+	guest_forget_idle(t, g);
 }
 
 void flow_map_leave(struct flow_table *t, struct mapping *m)
@@ -239,42 +270,101 @@ void flow_map_leave(struct flow_table *t, struct mapping *m)
 		map_unlink(t, m);
 }
 
+/* RFC 6888 REQ-4: what one guest may have. */
+static enum drop_reason map_quota(const struct guest *g, const struct gateway_conf *c)
+{
+	if (c->mappings_per_guest && g->n_mappings >= c->mappings_per_guest)
+		return DROP_NAT_MAPPINGS;
+	if (c->ports_per_guest && g->n_ports >= c->ports_per_guest)
+		return DROP_NAT_PORT_QUOTA;
+	return DROP_NONE;
+}
+
+/* In the guest's blocks, or in one more. */
+static int pick_in_blocks(struct uplink *u, struct guest *g, uint16_t len, const struct ports_want *w,
+			  enum drop_reason *ret_why)
+{
+	int port;
+
+	if (g->blocks_of != u)
+		blocks_release(g);
+	g->blocks_of = u;
+	for (unsigned i = 0; i < g->n_blocks; i++) {
+		port = ports_pick_in(&u->ports, w, g->block[i]);
+		if (port >= 0)
+			return port;
+	}
+	*ret_why = g->n_blocks == GUEST_BLOCKS_MAX ? DROP_NAT_PORT_QUOTA : DROP_NAT_PORTS;
+	if (g->n_blocks == GUEST_BLOCKS_MAX ||
+	    !ports_block_take(&u->ports, len, w->random, w->now, &g->block[g->n_blocks]))
+		return -1;
+	return ports_pick_in(&u->ports, w, g->block[g->n_blocks++]);
+}
+
+static int pick_port(struct flow_table *t, struct gateway *gw, struct guest *g, uint8_t proto,
+		     be16 iport, bool local, enum drop_reason *ret_why)
+{
+	struct ports_want want = {
+		.proto = proto,
+		/* RFC 4787 4.2.2: RTP and RTCP go by parity; TCP and ICMP ids need none */
+		.parity = proto != IPPROTO4_UDP ? PORTS_ANY : be16toh(iport) & 1 ? PORTS_ODD : PORTS_EVEN,
+		.owner = owner_of(g),
+		.random = nat_random(gw->nat),
+		.now = t->now,
+	};
+
+	*ret_why = DROP_NAT_PORTS;
+	if (gw->conf.port_block && !local)
+		return pick_in_blocks(gw->up, g, gw->conf.port_block, &want, ret_why);
+	return ports_pick(&gw->up->ports, &want);
+}
+
+static struct mapping *map_slot(struct flow_table *t)
+{
+	struct mapping *m = pool_get(&t->mappings);
+
+	return m || !evict_one(t) ? m : pool_get(&t->mappings);
+}
+
 struct mapping *flow_map_new(struct flow_table *t, struct leg *leg, uint8_t proto, be32 inside,
 			     be16 iport, enum drop_reason *ret_why)
 {
-	struct gateway *g = leg->gw;
-	struct uplink *u = g->up;
-	struct mapping *m = pool_get(&t->mappings);
+	struct gateway *gw = leg->gw;
+	bool local = inside == gw->conf.address.addr;
+	struct guest *g = guest_get(t, leg->domain, inside);
+	struct mapping *m = NULL;
+	int port = -1;
 
-	if (!m && evict_one(t))
-		m = pool_get(&t->mappings);
-	if (!m) {
-		*ret_why = DROP_NAT_TABLE;
+	*ret_why = DROP_NAT_TABLE;
+	if (!g)
 		return NULL;
-	}
-	/* RFC 4787 4.2.2: RTP and RTCP go by parity; TCP and ICMP ids need none */
-	enum ports_parity parity = proto != IPPROTO4_UDP	? PORTS_ANY
-				   : be16toh(iport) & 1 ? PORTS_ODD
-							: PORTS_EVEN;
-	int port = ports_pick(&u->ports, proto, parity, nat_random(g->nat));
-	if (port < 0 && parity != PORTS_ANY) /* a SHOULD: rather no parity than no port */
-		port = ports_pick(&u->ports, proto, PORTS_ANY, nat_random(g->nat));
+	enum drop_reason over = local ? DROP_NONE : map_quota(g, &gw->conf);
+	g->n_mappings++; /* evicting must not take it */
+	if (over)
+		*ret_why = over;
+	else if ((m = map_slot(t)))
+		port = pick_port(t, gw, g, proto, iport, local, ret_why);
 	if (port < 0) {
 		pool_put(&t->mappings, m);
-		*ret_why = DROP_NAT_PORTS;
+		g->n_mappings--;
+		guest_forget_idle(t, g);
 		return NULL;
 	}
-	m->gw = g;
-	m->leg = leg;
-	m->up = u;
-	m->domain = leg->domain;
-	m->up_domain = u->domain;
-	m->proto = proto;
-	m->inside = inside;
-	m->iport = iport;
-	m->outside = u->conf.address.addr;
-	m->oport = htobe16((uint16_t)port);
-	m->local = inside == g->conf.address.addr;
+	g->n_ports++;
+	*m = (struct mapping){
+		.gw = gw,
+		.leg = leg,
+		.up = gw->up,
+		.guest = g,
+		.domain = leg->domain,
+		.up_domain = gw->up->domain,
+		.proto = proto,
+		.inside = inside,
+		.iport = iport,
+		.outside = gw->up->conf.address.addr,
+		.oport = htobe16((uint16_t)port),
+		.local = local,
+	};
 	flow_map_enter(t, m);
 	return m;
 }
@@ -286,11 +376,38 @@ static void set_deltas(struct session *s)
 {
 	const struct mapping *m = s->m;
 	csum_t addr = csum_delta32(m->inside, m->outside) + csum_delta32(s->seen, s->remote);
-	csum_t ports = csum_delta16(m->iport, m->oport) + csum_delta16(s->seen_port, s->rport);
+	csum_t ports = csum_delta16(m->iport, m->oport);
 
 	s->d_addr = csum_fold(addr);
 	/* ICMP has no pseudo-header */
 	s->d_full = csum_fold(m->proto == IPPROTO4_ICMP ? csum_delta16(m->iport, m->oport) : addr + ports);
+}
+
+/* A bucket of one second's worth: `rate_at` is when the next session would be on time. */
+static bool on_time(struct guest *g, uint32_t per_s, nsec_t now)
+{
+	nsec_t from = now > NSEC_PER_SEC ? now - NSEC_PER_SEC : 0;
+	nsec_t at = (g->rate_at > from ? g->rate_at : from) + NSEC_PER_SEC / per_s;
+
+	if (at > now)
+		return false;
+	g->rate_at = at;
+	return true;
+}
+
+enum drop_reason flow_admit(struct flow_table *t, const struct leg *leg, be32 inside, nsec_t now)
+{
+	const struct gateway_conf *c = &leg->gw->conf;
+	struct guest *g = flow_guest(t, leg->domain, inside);
+
+	t->now = now;
+	if (!g || inside == c->address.addr)
+		return DROP_NONE;
+	if (g->n_sessions >= c->sessions_per_guest)
+		return DROP_NAT_SESSIONS;
+	if (c->new_sessions_per_s && !on_time(g, c->new_sessions_per_s, now))
+		return DROP_NAT_RATE;
+	return DROP_NONE;
 }
 
 static bool room_for_guest(struct flow_table *t, const struct mapping *m)
@@ -316,7 +433,8 @@ static void session_link(struct flow_table *t, struct session *s, struct guest *
 {
 	struct mapping *m = s->m;
 
-	s->guest = g;
+	m->guest = g;
+	m->used = true;
 	guest_count(t, g, 1);
 	lru_add(&g->sessions, &s->of_guest);
 	lru_add(&m->sessions, &s->of_mapping);
@@ -343,7 +461,6 @@ struct session *flow_new(struct flow_table *t, struct worker *w, struct mapping 
 	s->remote = r->remote;
 	s->rport = r->rport;
 	s->seen = r->seen;
-	s->seen_port = r->seen_port;
 	s->hairpin = r->remote == m->outside;
 	if (flow_find_in(t, in_key(s)) || flow_find_out(t, out_key(s))) {
 		pool_put(&t->sessions, s);
@@ -371,7 +488,7 @@ void flow_end(struct flow_table *t, struct session *s)
 	table_del(&t->out, &s->out);
 	lru_del(&s->of_guest);
 	lru_del(&s->of_mapping);
-	guest_count(t, s->guest, -1);
+	guest_count(t, m->guest, -1);
 	m->gw->n_sessions--;
 	m->n_sessions--;
 	pool_put(&t->sessions, s);
@@ -402,7 +519,7 @@ static void due(void *arg, struct wheel_timer *timer)
 
 	if (s->expires > d->now) {
 		wheel_arm(&d->t->wheel, timer, s->expires);
-		lru_touch(&s->guest->sessions, &s->of_guest);
+		lru_touch(&s->m->guest->sessions, &s->of_guest);
 		return;
 	}
 	flow_end(d->t, s);
@@ -414,6 +531,7 @@ void flow_advance(struct flow_table *t, struct worker *w, nsec_t now)
 	struct due_arg d = {t, now};
 
 	(void)w;
+	t->now = now;
 	wheel_advance(&t->wheel, now, due, &d);
 }
 

@@ -13,16 +13,21 @@
  * one look-up.  The address it shows to the inside (`seen`) is the remote's own, except where the
  * gateway stands for a server (DNS over TCP).
  *
+ * Quotas.  A guest has limits of sessions, mappings, outside ports and new sessions a
+ * second (struct gateway_conf); it is remembered while it has a mapping.  Its outside ports are
+ * held for it when they end, or come in blocks (nat/ports.h).
+ *
  * Ends of life.  Deadlines are stored, timers are not moved by packets: the timer
  * that finds a later deadline arms itself again.  Table full: the guest with most
  * sessions (by powers of two) loses the one that has been idle longest.
  *
- * Worker 0 only.  Memory: three fixed pools, resident as they fill; a session is 136
+ * Worker 0 only.  Memory: three fixed pools, resident as they fill; a session is 128
  * bytes and 16 of buckets. */
 #ifndef NAT_FLOW_H
 #define NAT_FLOW_H
 
 #include "nat/neigh.h"
+#include "nat/ports.h"
 #include "net/drop.h"
 #include "net/table.h"
 #include "net/types.h"
@@ -45,13 +50,18 @@ static inline struct flow_key flow_key(domain_idx d, uint8_t proto, be32 src, be
 }
 
 #define FLOW_HEAVY_CLASSES 18u
+#define GUEST_BLOCKS_MAX 16u
 
 struct guest {
 	struct tab_node node;
 	be32 addr;
 	domain_idx domain;
 	port_idx port; /* where it was last seen; PORT_NONE */
-	uint32_t n_sessions;
+	uint32_t n_sessions, n_mappings, n_ports;
+	nsec_t rate_at; /* when the next new session would be on time */
+	struct port_block block[GUEST_BLOCKS_MAX];
+	struct uplink *blocks_of; /* whose they are */
+	uint8_t n_blocks;
 	uint8_t class; /* log2 of n_sessions: which list of flow_table.heavy */
 	struct lru sessions; /* by when they were last found alive */
 	struct lru_node by_class;
@@ -69,6 +79,8 @@ struct mapping {
 	bool fixed;  /* a forward's: anyone may come in, and it stays without sessions */
 	bool local;  /* inside is the gateway itself */
 	bool in_in, in_out; /* in the tables */
+	bool used;   /* had a session: its port has been seen outside */
+	struct guest *guest; /* of a fixed one only while it has sessions */
 	uint32_t n_sessions;
 	nsec_t fresh_until; /* what the last packet from inside has given it (RFC 4787 REQ-6) */
 	struct lru sessions;
@@ -79,7 +91,7 @@ struct session {
 	struct tab_node in, out;
 	struct mapping *m;
 	be32 remote, seen;
-	be16 rport, seen_port;
+	be16 rport; /* the same on both sides */
 	uint8_t state; /* enum tcp_state; 0 otherwise */
 	bool hairpin;  /* the remote is the uplink's own address */
 	be16 d_addr;   /* checksum deltas inside -> outside: addresses ... */
@@ -88,9 +100,8 @@ struct session {
 	nsec_t expires;
 	struct wheel_timer timer;
 	struct lru_node of_guest, of_mapping;
-	struct guest *guest;
 };
-_Static_assert(sizeof(struct session) <= 152, "a million of them in 160 MiB");
+_Static_assert(sizeof(struct session) <= 128, "a million of them in 160 MiB, buckets and mappings included");
 
 struct flow_table {
 	struct table in, out;                   /* sessions */
@@ -99,6 +110,7 @@ struct flow_table {
 	struct lru heavy[FLOW_HEAVY_CLASSES]; /* guests by class */
 	struct wheel wheel;
 	uint64_t created, expired, evicted;
+	nsec_t now; /* of the last call that knew the time */
 	void (*wake)(void *arg, struct worker *w, nsec_t when);
 	void *arg;
 };
@@ -114,7 +126,11 @@ struct mapping *flow_map_in(const struct flow_table *t, domain_idx d, uint8_t pr
 struct mapping *flow_map_out(const struct flow_table *t, domain_idx up, uint8_t proto, be32 ip,
 			     be16 port);
 
-/* A dynamic mapping with an outside port of up's.  *ret_why: NAT_PORTS or NAT_TABLE. */
+/* Whether a guest may start one more session now, by its quota and its rate; NAT_SESSIONS,
+ * NAT_RATE.  Asked before anything is made for it. */
+enum drop_reason flow_admit(struct flow_table *t, const struct leg *leg, be32 inside, nsec_t now);
+/* A dynamic mapping with an outside port of up's.  *ret_why: NAT_PORTS, NAT_TABLE, NAT_MAPPINGS
+ * or NAT_PORT_QUOTA. */
 struct mapping *flow_map_new(struct flow_table *t, struct leg *leg, uint8_t proto, be32 inside,
 			     be16 iport, enum drop_reason *ret_why);
 /* Enters a caller's own mapping (a forward), all its address fields filled in. */
@@ -125,7 +141,7 @@ void flow_map_unused(struct flow_table *t, struct mapping *m);
 
 struct flow_remote {
 	be32 remote, seen;
-	be16 rport, seen_port;
+	be16 rport;
 };
 /* A session of m that lives until `expires`.  *ret_why: NAT_SESSIONS, NAT_TABLE, or NAT_PORTS
  * when one of its keys is another session's. */

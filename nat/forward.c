@@ -77,7 +77,7 @@ static void leave(struct gateway *g, struct forward *f)
 	if (!f->m.in_out)
 		return;
 	flow_map_leave(&g->nat->flow, &f->m);
-	ports_release(&f->m.up->ports, f->f.proto, f->f.listen_port);
+	ports_release(&f->m.up->ports, f->f.proto, f->f.listen_port, 0, 0);
 }
 
 void forwards_enter(struct gateway *g)

@@ -16,7 +16,8 @@
  *
  * Limits.  Tables are sized once (struct nat_limits) and take memory only as they fill.
  * A guest, that is an inside address of a domain, has at most sessions_per_guest
- * sessions; when the table is full the guest with most sessions loses its oldest one.
+ * sessions, and as many mappings, outside ports and new sessions a second as its network
+ * says; when the table is full the guest with most sessions loses its oldest one.
  * Packets that wait for ARP, fragments that are followed and ICMP errors that are sent
  * are bounded as well.
  *
@@ -124,6 +125,9 @@ struct gateway_conf {
 	/* seconds; 0 = 300, 7440, 240, 60 (RFC 4787 REQ-5, RFC 5382 REQ-5, RFC 5508 REQ-2) */
 	uint32_t udp_timeout_s, tcp_established_s, tcp_transitory_s, icmp_timeout_s;
 	uint32_t sessions_per_guest; /* 0 = 4096 */
+	/* 0 = no limit of its own; the rate may come as a burst of one second's worth */
+	uint32_t mappings_per_guest, ports_per_guest, new_sessions_per_s;
+	uint16_t port_block; /* ports come in runs of so many (RFC 7422); 0 = singly */
 };
 /* Makes the port "gw/NETWORK" in domain d, with a static FDB entry for its MAC.  conf is
  * copied.  -EEXIST, -ENOSPC, -ENOMEM. */
@@ -214,6 +218,7 @@ size_t nat_kill(struct nat *n, struct gateway *g, const struct nat_match *m);
 struct nat_stats {
 	uint32_t sessions, mappings, guests, neighbours;
 	uint64_t created, expired, evicted; /* sessions, ever */
+	uint64_t ports_gave_way;            /* held ports that another guest got before their time */
 	uint64_t icmp_sent, icmp_held;      /* ICMP errors and RSTs of our own; held by the rate limit */
 };
 void nat_get_stats(struct nat *n, struct nat_stats *ret_stats);

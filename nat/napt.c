@@ -121,7 +121,7 @@ static inline void rewrite(struct pkt *k, const struct session *s, enum side to)
 		rewrite_l4(k, (struct l4_ports){m->oport, s->rport}, s->d_addr, s->d_full, to);
 		napt_rewrite_ip(pkt_ip4(k), m->outside, s->remote, s->d_addr);
 	} else {
-		rewrite_l4(k, (struct l4_ports){s->seen_port, m->iport}, (be16)~s->d_addr,
+		rewrite_l4(k, (struct l4_ports){s->rport, m->iport}, (be16)~s->d_addr,
 			   (be16)~s->d_full, to);
 		napt_rewrite_ip(pkt_ip4(k), s->seen, m->inside, (be16)~s->d_addr);
 	}
@@ -382,6 +382,9 @@ static struct session *start_out(struct gateway *g, struct transit *t, struct l4
 	struct mapping *m = flow_map_in(f, t->leg->domain, ip->proto, ip->src, p.sport);
 	struct neigh *hop = NULL;
 
+	*ret_why = flow_admit(f, t->leg, ip->src, t->now);
+	if (*ret_why)
+		return NULL;
 	*ret_why = DROP_GW_NO_ROUTE;
 	if (r->remote != g->up->conf.address.addr && !(hop = uplink_hop(g->up, r->remote)))
 		return NULL;
@@ -395,10 +398,16 @@ static struct session *start_out(struct gateway *g, struct transit *t, struct l4
 	}
 	s->state = TCPS_SYN_SENT; /* of no meaning but for TCP */
 	if (t->origin)
-		s->guest->port = t->k->in_port;
+		m->guest->port = t->k->in_port;
 	if (hop)
 		s->hop = neigh_ref(&g->nat->neigh, hop);
 	return s;
+}
+
+static bool over_quota(enum drop_reason why)
+{
+	return why == DROP_NAT_SESSIONS || why == DROP_NAT_MAPPINGS || why == DROP_NAT_PORT_QUOTA ||
+	       why == DROP_NAT_RATE;
 }
 
 /* A packet that has no session yet.  seen: the address and port the guest has used. */
@@ -406,7 +415,7 @@ static enum drop_reason first_out(struct gateway *g, struct transit *t, struct l
 				  struct session **ret_session)
 {
 	const struct ip4_hdr *ip = pkt_ip4(t->k);
-	struct flow_remote r = {ip->dst, ip->dst, p.dport, p.dport};
+	struct flow_remote r = {ip->dst, ip->dst, p.dport};
 	enum drop_reason why;
 	bool dns = ip->dst == g->conf.address.addr || (ip->dst && ip->dst == g->conf.dns_address);
 
@@ -420,7 +429,7 @@ static enum drop_reason first_out(struct gateway *g, struct transit *t, struct l
 		return DROP_NONE;
 	if (why == DROP_GW_NO_ROUTE)
 		icmp_error(g->nat, &t->leg->nif, &g->icmp, t, ICMP4_UNREACHABLE, ICMP4_UNREACH_HOST, 0);
-	else if (why == DROP_NAT_SESSIONS) /* RFC 5508 REQ-8 */
+	else if (over_quota(why)) /* RFC 5508 REQ-8 */
 		icmp_error(g->nat, &t->leg->nif, &g->icmp, t, ICMP4_UNREACHABLE, ICMP4_UNREACH_ADMIN, 0);
 	return why;
 }
@@ -489,6 +498,7 @@ static enum drop_reason first_in(struct uplink *u, struct transit *t, struct l4_
 	enum drop_reason why = DROP_NONE;
 	struct neigh *hop = NULL;
 
+	f->now = t->now;
 	if (!m || ip->proto == IPPROTO4_ICMP)
 		return DROP_NAT_NO_MAPPING;
 	if (!filter_admits(m, ip->src))
@@ -501,7 +511,7 @@ static enum drop_reason first_in(struct uplink *u, struct transit *t, struct l4_
 		return DROP_NAT_NO_MAPPING;
 	if (ip->src != u->conf.address.addr && !(hop = uplink_hop(u, ip->src)))
 		return DROP_GW_NO_ROUTE;
-	struct flow_remote r = {ip->src, ip->src, p.sport, p.sport};
+	struct flow_remote r = {ip->src, ip->src, p.sport};
 	/* What comes from outside does not prolong a mapping (RFC 4787 REQ-6); a forward
 	 * has no such end. */
 	nsec_t until = t->now + (ip->proto == IPPROTO4_TCP ? m->gw->tcp_trans_ns : m->gw->udp_ns);

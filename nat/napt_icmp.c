@@ -145,7 +145,7 @@ enum drop_reason napt_icmp_from_outside(struct uplink *u, struct transit *t)
 	const struct mapping *m = s->m;
 	/* a router says who it is, a server that the gateway stands for does not */
 	be32 src = pkt_ip4(t->k)->src == s->remote ? s->seen : pkt_ip4(t->k)->src;
-	put_quote(&q, m->inside, m->iport, s->seen, s->seen_port, (be16)~s->d_addr, (be16)~s->d_full);
+	put_quote(&q, m->inside, m->iport, s->seen, s->rport, (be16)~s->d_addr, (be16)~s->d_full);
 	finish(t->k, src, m->inside);
 	return napt_emit(s, t, false);
 }

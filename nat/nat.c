@@ -194,7 +194,7 @@ static void do_end(struct worker *w, void *arg)
 {
 	struct end_call *c = arg;
 
-	(void)w;
+	c->n->flow.now = worker_now(w);
 	c->ended = flow_end_if(&c->n->flow, in_scope, &c->scope);
 }
 
@@ -241,7 +241,7 @@ static void list_one(void *arg, struct session *s)
 	struct nat_row *r = &c->row[c->n_rows++];
 	*r = (struct nat_row){
 		.domain = m->domain,
-		.port = s->guest->port,
+		.port = m->guest->port,
 		.proto = m->proto,
 		.inside = m->inside,
 		.inside_port = be16toh(m->iport),
@@ -289,6 +289,15 @@ int nat_list(struct nat *n, struct gateway *g, struct nat_row **ret_rows, size_t
 	return 0;
 }
 
+static uint64_t gave_way(const struct nat *n)
+{
+	uint64_t sum = 0;
+
+	for (const struct uplink *u = n->uplinks; u; u = u->next)
+		sum += u->ports.gave_way;
+	return sum;
+}
+
 static void do_stats(struct worker *w, void *arg)
 {
 	struct stats_call *c = arg;
@@ -303,6 +312,7 @@ static void do_stats(struct worker *w, void *arg)
 		.created = n->flow.created,
 		.expired = n->flow.expired,
 		.evicted = n->flow.evicted,
+		.ports_gave_way = gave_way(n),
 		.icmp_sent = n->icmp_sent,
 		.icmp_held = n->icmp_held,
 	};

@@ -178,6 +178,7 @@ int uplink_new(struct nat *n, const struct uplink_conf *c, struct uplink **ret_u
 		return -ENOMEM;
 	u->nat = n;
 	u->domain = DOMAIN_NONE;
+	ports_init(&u->ports);
 	u->nif.lost = lost;
 	neigh_if_init(&u->nif);
 	set_conf(u, c);

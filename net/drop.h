@@ -81,6 +81,9 @@
 	X(NAT_NOT_SYN, "nat-not-syn", "TCP from inside that belongs to no session; answered with RST")                \
 	X(NAT_PORTS, "nat-ports", "no outside port left")                                          \
 	X(NAT_SESSIONS, "nat-sessions", "the guest is at its session limit")                       \
+	X(NAT_MAPPINGS, "nat-mappings", "the guest is at its limit of mappings")                   \
+	X(NAT_PORT_QUOTA, "nat-port-quota", "the guest is at its limit of outside ports")          \
+	X(NAT_RATE, "nat-rate", "the guest starts sessions faster than it may")                    \
 	X(NAT_TABLE, "nat-table", "the session table is full")                                     \
 	X(NAT_FRAGMENT, "nat-fragment", "fragment that could not be matched or kept")              \
 	X(NAT_ICMP, "nat-icmp", "ICMP error about a packet of no session, or malformed")           \

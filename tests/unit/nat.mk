@@ -3,8 +3,9 @@ NAT_ALL := nat/nat.c nat/gateway.c nat/routing.c nat/route.c nat/uplink.c nat/na
 	nat/forward.c nat/flow.c nat/ports.c nat/neigh.c nat/tcp_track.c net/wheel.c net/wire.c net/addr.c
 NAT_BENCH = tests/unit/dummy.c $(NAT_ALL) $(SWITCH_ALL)
 
-UNIT += test_tcp_track test_napt test_gateway test_forward test_arp
+UNIT += test_tcp_track test_ports test_napt test_gateway test_forward test_arp
 test_tcp_track_SRC := tests/unit/test_tcp_track.c nat/tcp_track.c
+test_ports_SRC := tests/unit/test_ports.c nat/ports.c net/table.c net/clock.c
 test_napt_SRC = tests/unit/test_napt.c $(NAT_BENCH)
 test_napt_LIBS = $(SWITCH_LIBS)
 test_gateway_SRC = tests/unit/test_gateway.c $(NAT_BENCH)

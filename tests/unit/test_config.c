@@ -213,6 +213,7 @@ static const struct bad {
 	 "mapping 'address-dependent' is not built yet: RFC 4787"},
 	{NET("nat: {filtering: none}"), 4, 29, "unknown filtering 'none'"},
 	{NET("nat: {udp-timeout: 0}"), 4, 31, "udp-timeout 0 is out of range"},
+	{NET("nat: {port-block: 5000}"), 4, 30, "port-block 5000 is out of range"},
 	{NET("nat: {sessions-per-guest: 1}"), 4, 38, "sessions-per-guest 1 is out of range"},
 	/* ports */
 	{PORT_WITH("netwrok: lab"), 5, 8, "unknown key 'netwrok' (did you mean 'network'?)"},

@@ -331,6 +331,127 @@ static void guest_session_limit(void **state)
 	assert_int_equal(sessions(x), 6);
 }
 
+/* One more session of G1 is refused for `why`, with ICMP 3/13; G2 is not concerned. */
+static void refused(struct nb *x, uint16_t sport, enum drop_reason why)
+{
+	struct nb_pkt p = nb_out(17, G1, sport, R1, 200);
+	uint64_t before = nb_drops(gateway_port(x->gw), why);
+
+	nb_clear(x);
+	nb_send(x, x->guest, &p);
+	assert_int_equal(x->world->n_out, 0);
+	assert_int_equal(nb_drops(gateway_port(x->gw), why), before + 1);
+	assert_int_equal(only(x->guest).type, ICMP4_UNREACHABLE); /* RFC 5508 REQ-8 */
+	out_once(x, nb_out(17, G2, sport, R1, 200));
+}
+
+static void guest_mapping_limit(void **state)
+{
+	struct nb *x = *state;
+
+	x->conf.mappings_per_guest = 3;
+	gateway_set_conf(x->gw, &x->conf);
+	for (unsigned i = 0; i < 3; i++)
+		out_once(x, nb_out(17, G1, (uint16_t)(5000 + i), R1, 53));
+	refused(x, 5003, DROP_NAT_MAPPINGS);
+	out_once(x, nb_out(17, G1, 5000, R2, 53)); /* a session more of one it has */
+}
+
+static void guest_port_limit(void **state)
+{
+	struct nb *x = *state;
+
+	x->conf.ports_per_guest = 2;
+	gateway_set_conf(x->gw, &x->conf);
+	for (unsigned i = 0; i < 2; i++)
+		out_once(x, nb_out(17, G1, (uint16_t)(5000 + i), R1, 53));
+	refused(x, 5002, DROP_NAT_PORT_QUOTA);
+	nb_step(x, 301000); /* they end: it may have others */
+	out_once(x, nb_out(17, G1, 5003, R1, 53));
+}
+
+static void guest_rate_limit(void **state)
+{
+	struct nb *x = *state;
+
+	x->conf.new_sessions_per_s = 10;
+	gateway_set_conf(x->gw, &x->conf);
+	out_once(x, nb_out(17, G1, 4999, R1, 53)); /* the first is not counted: nothing knows the guest yet */
+	for (unsigned i = 0; i < 10; i++)
+		out_once(x, nb_out(17, G1, (uint16_t)(5000 + i), R1, 53));
+	refused(x, 5010, DROP_NAT_RATE);
+	nb_step(x, 100);
+	out_once(x, nb_out(17, G1, 5010, R1, 53));
+	refused(x, 5011, DROP_NAT_RATE);
+	out_once(x, nb_out(17, G1, 5000, R1, 53)); /* what exists goes on */
+	nb_step(x, 5000);
+	for (unsigned i = 0; i < 10; i++) /* never more than a second's worth */
+		out_once(x, nb_out(17, G1, (uint16_t)(5100 + i), R1, 53));
+	refused(x, 5110, DROP_NAT_RATE);
+}
+
+static void ports_come_in_blocks(void **state)
+{
+	struct nb *x = *state;
+	unsigned of_block[65536 / 16] = {0}, blocks = 0;
+
+	x->conf.port_block = 16;
+	gateway_set_conf(x->gw, &x->conf);
+	for (unsigned i = 0; i < 40; i++) {
+		unsigned b = out_once(x, nb_out(17, G1, (uint16_t)(5000 + i), R1, 53)).sport / 16;
+		blocks += !of_block[b]++;
+	}
+	assert_int_equal(blocks, 3);
+	for (unsigned i = 0; i < 20; i++) /* nobody else gets a port of them */
+		assert_int_equal(of_block[out_once(x, nb_out(17, G2, (uint16_t)(5000 + i), R1, 53)).sport / 16], 0);
+	for (unsigned i = 40; i < 16 * 16; i++)
+		out_once(x, nb_out(17, G1, (uint16_t)(5000 + i), R1, 53));
+	struct nb_pkt p = nb_out(17, G1, 6000, R1, 53);
+	nb_send(x, x->guest, &p);
+	assert_int_equal(nb_drops(gateway_port(x->gw), DROP_NAT_PORT_QUOTA), 1);
+	nat_flush(x->nat, NULL); /* and all come back */
+	for (unsigned i = 0; i < PORTS_WORDS; i++)
+		assert_int_equal(x->up->ports.in_block.bit[i], 0);
+}
+
+/* RFC 6888 REQ-8, step by step: the port that G1 had is not G2's for two minutes. */
+static void ended_ports_are_held(void **state)
+{
+	struct nb *x = *state;
+
+	ports_set_range(&x->up->ports, 40000, 40001);
+	uint16_t port = out_once(x, nb_out(17, G1, 5000, R1, 53)).sport;
+	nat_flush(x->nat, NULL);
+	assert_int_equal(out_once(x, nb_out(17, G2, 5000, R1, 53)).sport, port ^ 1);
+	assert_int_equal(out_once(x, nb_out(17, G1, 5000, R1, 53)).sport, port); /* its own again */
+	nat_flush(x->nat, NULL);
+	nb_step(x, 122000);
+	assert_int_equal(out_once(x, nb_out(17, G2, 5000, R1, 53)).sport & ~1, 40000);
+	assert_int_equal(out_once(x, nb_out(17, G2, 5002, R1, 53)).sport & ~1, 40000);
+	struct nat_stats s;
+	nat_get_stats(x->nat, &s);
+	assert_int_equal(s.ports_gave_way, 0);
+	nat_flush(x->nat, NULL); /* nothing else is left: they give way, and that is told */
+	out_once(x, nb_out(17, G1, 5000, R1, 53));
+	nat_get_stats(x->nat, &s);
+	assert_int_equal(s.ports_gave_way, 1);
+}
+
+static void sixty_thousand_mappings(void **state)
+{
+	struct nb *x = *state;
+	static bool seen[65536];
+
+	x->conf.sessions_per_guest = 65536;
+	gateway_set_conf(x->gw, &x->conf);
+	for (unsigned i = 0; i < 60000; i++) {
+		uint16_t port = out_once(x, nb_out(17, G1, (uint16_t)(1000 + i), R1, 53)).sport;
+		assert_false(seen[port]);
+		seen[port] = true;
+	}
+	assert_int_equal(sessions(x), 60000);
+}
+
 static void other_protocols(void **state)
 {
 	struct nb *x = *state;
@@ -373,7 +494,7 @@ static void ports_run_out(void **state)
 
 	for (unsigned i = 1024; i < 65536; i++)
 		ports_take(&x->up->ports, 17, (uint16_t)i);
-	ports_release(&x->up->ports, 17, 40001);
+	ports_release(&x->up->ports, 17, 40001, 0, 0);
 	/* of the wrong parity: better than none */
 	struct nb_pkt o = out_once(x, nb_out(17, G1, 5000, R1, 53));
 	assert_int_equal(o.sport, 40001);
@@ -642,6 +763,12 @@ int main(void)
 		T(tcp_without_syn_is_reset),
 		T(mss_is_clamped),
 		T(guest_session_limit), T(other_protocols),
+		T(guest_mapping_limit), T(other_protocols),
+		T(guest_port_limit), T(other_protocols),
+		T(guest_rate_limit), T(other_protocols),
+		T(ports_come_in_blocks), T(other_protocols),
+		T(ended_ports_are_held), T(other_protocols),
+		T(sixty_thousand_mappings), T(other_protocols),
 		cmocka_unit_test_setup_teardown(full_table_takes_from_the_heaviest, setup_small, teardown),
 		T(ports_run_out),
 		T(random_ports_spread),
