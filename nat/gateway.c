@@ -324,7 +324,7 @@ static void do_detach(struct worker *w, void *arg)
 	routing_leave(g);
 	forwards_leave(g);
 	nat_end_sessions(g->nat, g, NULL);
-	frag_forget(g->nat, &g->leg.nif);
+	frag_forget(g->nat, w, &g->leg.nif);
 	neigh_if_flush(&g->nat->neigh, &g->leg.nif, w);
 	g->nat->leg_of[g->leg.domain] = NULL;
 	neigh_forget_origin(&g->nat->neigh, g->port, w);
@@ -397,7 +397,7 @@ static void do_set_conf(struct worker *w, void *arg)
 	if (moved) {
 		nat_end_sessions(g->nat, g, NULL);
 		neigh_if_flush(&g->nat->neigh, &g->leg.nif, w);
-		frag_forget(g->nat, &g->leg.nif);
+		frag_forget(g->nat, w, &g->leg.nif);
 	}
 	set_conf(g, c->conf);
 	routing_enter(g);
@@ -451,7 +451,6 @@ static void do_set_uplink(struct worker *w, void *arg)
 	struct uplink_call *c = arg;
 	struct gateway *g = c->g;
 
-	(void)w;
 	if (g->up == c->u)
 		return;
 	c->hinders = c->u ? forwards_conflict(g, c->u) : NULL;
@@ -459,9 +458,9 @@ static void do_set_uplink(struct worker *w, void *arg)
 		return;
 	forwards_leave(g);
 	nat_end_sessions(g->nat, g, NULL);
-	frag_forget(g->nat, &g->leg.nif);
+	frag_forget(g->nat, w, &g->leg.nif);
 	if (g->up)
-		frag_forget(g->nat, &g->up->nif);
+		frag_forget(g->nat, w, &g->up->nif);
 	g->up = c->u;
 	forwards_enter(g);
 }

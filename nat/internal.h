@@ -5,7 +5,7 @@
  *	napt.c      translation: the established path, new sessions, filtering
  *	napt_icmp.c ICMP errors about translated packets
  *	routing.c   forwarding without translation, between routed networks
- *	frag.c      fragments: later ones follow the first; cutting what is too large
+ *	frag.c      fragments: the others follow the first; cutting what is too large
  *	icmp.c      ICMP and RST of our own, rate-limited
  *	forward.c   forwards
  *	nat.c       the object that owns the tables; time; lists for people
@@ -30,7 +30,11 @@
 
 #define MTU_DEFAULT 1500u
 #define TTL_OURS 64u
-#define FRAGS_MAX 256u /* first fragments remembered */
+#define FRAGS_MAX 1024u /* datagrams in fragments that are known */
+#define FRAG_WAYS 4u
+#define FRAG_RANGES 8u
+#define FRAG_HELD_MAX 256u /* fragments that wait for their first, in all */
+#define FRAG_HELD_SRC 64u  /* of one source: a datagram of 64 KB has 45 */
 
 /* A packet on its way through here.  Functions that work on one return the reason to
  * drop it, or DROP_NONE; k is NULL once it was passed on, and still there when it was
@@ -49,15 +53,24 @@ struct token_bucket {
 	uint32_t tokens;
 };
 
-/* Where a datagram's first fragment went, for those that follow. */
+/* Where a datagram's first fragment went, for the others. */
+struct frag_way {
+	struct neigh_if *out;
+	struct uplink *back; /* out NULL: a hairpin at this uplink; both NULL: not known yet */
+	be32 hop, new_src, new_dst;
+	be16 d_addr;
+};
 struct frag {
-	be32 src, dst, new_src, new_dst;
-	be16 id, d_addr;
+	be32 src, dst;
+	be16 id;
 	domain_idx domain;
-	uint8_t proto;
-	struct neigh_if *out; /* NULL: empty */
-	be32 hop;
-	nsec_t until;
+	uint8_t proto, n_ranges;
+	bool bad, whole; /* overlapped; all has come */
+	struct frag_way way;
+	nsec_t until; /* 0: empty */
+	struct pkt *held;
+	uint32_t end, total; /* of what has come; of the datagram, once its last has come */
+	uint32_t from[FRAG_RANGES], to[FRAG_RANGES];
 };
 
 struct nat {
@@ -67,6 +80,9 @@ struct nat {
 	struct flow_table flow;
 	struct neigh_table neigh;
 	struct frag frags[FRAGS_MAX];
+	uint8_t frags_held_of[1024]; /* by a hash of the source */
+	unsigned frags_held;
+	nsec_t frags_due; /* when the first of those that hold something ends */
 	uint64_t random[2], random_count;
 	struct gateway *gateways;
 	struct uplink *uplinks;
@@ -186,12 +202,18 @@ bool routing_lost(struct nat *n, const struct neigh_if *nif, struct worker *w, n
 
 /* frag.c */
 bool frag_is_later(const struct pkt *k);
-/* out, hop, new_src, new_dst and d_addr of `f` say where k, a first fragment, goes. */
-void frag_remember(struct nat *n, const struct pkt *k, nsec_t now, const struct frag *f);
-enum drop_reason frag_follow(struct nat *n, struct transit *t);
+/* t->k, a first fragment, is about to go that way.  *ret_held: those that waited for it, for
+ * frag_release() when it has gone. */
+enum drop_reason frag_first(struct nat *n, struct transit *t, const struct frag_way *way,
+			    struct pkt **ret_held);
+void frag_release(struct nat *n, const struct transit *first, const struct frag_way *way,
+		  struct pkt *held);
+/* A later one that came in by the port: goes on, or is held. */
+enum drop_reason frag_follow(struct nat *n, struct transit *t, struct port *in);
+nsec_t frag_advance(struct nat *n, struct worker *w, nsec_t now); /* the next time; 0 = never */
 /* Cuts t->k into pieces that fit out's MTU and sends each to dst.  DROP_NONE: t->k is taken. */
 enum drop_reason frag_cut(struct transit *t, struct neigh_if *out, struct mac dst);
-void frag_forget(struct nat *n, const struct neigh_if *nif);
+void frag_forget(struct nat *n, struct worker *w, const struct neigh_if *nif);
 
 /* icmp.c: all answer the frame t->k by way of the interface it came from, and leave it. */
 bool bucket_take(struct token_bucket *b, nsec_t now);

@@ -290,22 +290,37 @@ enum drop_reason transit_check(struct nat *n, struct transit *t, struct neigh_if
 	return DROP_NONE;
 }
 
-static void remember_frag(const struct session *s, const struct transit *t, enum side to)
+static struct frag_way frag_way(const struct session *s, enum side to)
 {
-	const struct mapping *m = s->m;
-	struct frag f = {
-		.out = &m->leg->nif, .hop = m->inside, .new_src = s->seen, .new_dst = m->inside,
-		.d_addr = (be16)~s->d_addr,
-	};
+	struct mapping *m = s->m;
 
-	if (m->local || s->hairpin)
-		return; /* too rare: what follows is dropped as NAT_FRAGMENT */
-	if (to == TO_OUTSIDE)
-		f = (struct frag){
-			.out = &m->up->nif, .hop = uplink_next(m->up, s->remote), .new_src = m->outside,
-			.new_dst = s->remote, .d_addr = s->d_addr,
+	if (to == TO_INSIDE)
+		return (struct frag_way){
+			.out = &m->leg->nif, .hop = m->inside, .new_src = s->seen, .new_dst = m->inside,
+			.d_addr = (be16)~s->d_addr,
 		};
-	frag_remember(m->gw->nat, t->k, t->now, &f);
+	return (struct frag_way){
+		.out = s->hairpin ? NULL : &m->up->nif, .back = s->hairpin ? m->up : NULL,
+		.hop = uplink_next(m->up, s->remote), .new_src = m->outside, .new_dst = s->remote,
+		.d_addr = s->d_addr,
+	};
+}
+
+/* A first fragment, with those that waited for it.  Our own services take none. */
+static enum drop_reason cross_fragment(struct session *s, struct transit *t, enum side to)
+{
+	struct nat *n = s->m->gw->nat;
+	struct frag_way way = frag_way(s, to);
+	struct transit first = *t;
+	struct pkt *held = NULL;
+	enum drop_reason why = s->m->local ? DROP_NAT_FRAGMENT : frag_first(n, t, &way, &held);
+
+	if (why)
+		return why;
+	rewrite(t->k, s, to);
+	why = napt_emit(s, t, to == TO_OUTSIDE);
+	frag_release(n, &first, &way, held);
+	return why;
 }
 
 static enum drop_reason cross(struct session *s, struct transit *t, enum side to)
@@ -321,7 +336,7 @@ static enum drop_reason cross(struct session *s, struct transit *t, enum side to
 	if (to == TO_OUTSIDE)
 		refresh(s, t);
 	if (unlikely(t->k->flags & PKT_FRAGMENT))
-		remember_frag(s, t, to);
+		return cross_fragment(s, t, to);
 	rewrite(t->k, s, to);
 	return napt_emit(s, t, to == TO_OUTSIDE);
 }
@@ -440,7 +455,7 @@ enum drop_reason napt_from_inside(struct gateway *g, struct transit *t)
 	enum drop_reason why;
 
 	if (unlikely(frag_is_later(t->k)))
-		return frag_follow(n, t);
+		return frag_follow(n, t, g->port);
 	why = untranslatable(t->k, ICMP4_ECHO);
 	if (unlikely(why))
 		return why;
@@ -534,7 +549,7 @@ enum drop_reason napt_from_outside(struct uplink *u, struct transit *t)
 	enum drop_reason why;
 
 	if (unlikely(frag_is_later(t->k)))
-		return frag_follow(n, t);
+		return frag_follow(n, t, u->port);
 	why = untranslatable(t->k, ICMP4_ECHO_REPLY);
 	if (unlikely(why))
 		return why;

@@ -102,7 +102,8 @@ nsec_t nat_tick(struct port *p, struct nat *n, struct worker *w, nsec_t now)
 		return 0;
 	flow_advance(&n->flow, w, now);
 	neigh_advance(&n->neigh, w, now);
-	return nat_sooner(wheel_next(&n->flow.wheel), wheel_next(&n->neigh.wheel));
+	nsec_t frags = frag_advance(n, w, now);
+	return nat_sooner(frags, nat_sooner(wheel_next(&n->flow.wheel), wheel_next(&n->neigh.wheel)));
 }
 
 void nat_add_ticker(struct nat *n, struct worker *w, struct port *p)

@@ -148,7 +148,7 @@ static void do_detach(struct worker *w, void *arg)
 		nat_end_sessions(n, g, NULL);
 		g->up = NULL;
 	}
-	frag_forget(n, &u->nif);
+	frag_forget(n, w, &u->nif);
 	neigh_if_flush(&n->neigh, &u->nif, w);
 	neigh_forget_origin(&n->neigh, u->port, w);
 	nat_del_ticker(n, w, u->port);
@@ -236,7 +236,7 @@ static void do_set_conf(struct worker *w, void *arg)
 	}
 	if (moved) {
 		nat_end_sessions(n, NULL, u);
-		frag_forget(n, &u->nif);
+		frag_forget(n, w, &u->nif);
 	}
 	neigh_if_flush(&n->neigh, &u->nif, w);
 	set_conf(u, c->conf);

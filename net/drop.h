@@ -85,7 +85,9 @@
 	X(NAT_PORT_QUOTA, "nat-port-quota", "the guest is at its limit of outside ports")          \
 	X(NAT_RATE, "nat-rate", "the guest starts sessions faster than it may")                    \
 	X(NAT_TABLE, "nat-table", "the session table is full")                                     \
-	X(NAT_FRAGMENT, "nat-fragment", "fragment that could not be matched or kept")              \
+	X(NAT_FRAGMENT, "nat-fragment", "fragment whose first one did not come in time")           \
+	X(NAT_FRAG_OVERLAP, "nat-frag-overlap", "fragment of a datagram with overlapping fragments") \
+	X(NAT_FRAG_LIMIT, "nat-frag-limit", "fragment before its first, beyond what is held")      \
 	X(NAT_ICMP, "nat-icmp", "ICMP error about a packet of no session, or malformed")           \
 	X(NAT_CHECKSUM, "nat-checksum", "wrong L4 checksum in a packet the NAT must trust")        \
 	/* services */                                                                             \
