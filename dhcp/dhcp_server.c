@@ -239,6 +239,7 @@ int dhcp_server_set_conf(struct dhcp_server *s, const struct dhcp_conf *c, int64
 	s->lease_s = c->lease_s ? c->lease_s : DEFAULT_LEASE_S;
 	s->mtu = c->mtu ? c->mtu : DEFAULT_MTU;
 	s->rapid_commit = c->rapid_commit;
+	s->one_guest = c->one_guest;
 	s->sw = c->sw;
 	s->gateway = c->gateway;
 	return 0;
@@ -596,6 +597,8 @@ static void identify(struct exchange *x)
 		x->client.key.len = (uint8_t)n;
 		memcpy(x->client.key.b, id, n);
 	}
+	if (x->s->one_guest)
+		x->client.key = lease_key_of_mac((struct mac){{0}});
 	const uint8_t *name = dhcp_msg_get(x->m, DHCP_OPT_HOSTNAME, &n);
 	if (name)
 		lease_name_sanitise(name, n, x->hostname);

@@ -61,6 +61,8 @@ struct dhcp_conf {
 	size_t n_reservations;
 	uint32_t max_per_port; /* leases one switch port may hold [LEASE_PER_PORT] */
 	bool rapid_commit;     /* RFC 4039: two messages instead of four, to those who ask */
+	bool one_guest; /* whoever asks is the network's one guest, under whatever id or MAC: the
+			 * same address for its boot ROM, its system, and the next one */
 	const struct dhcp_option *options; /* go before our own values of the same code */
 	size_t n_options;
 	/* for dhcp_receive() only */

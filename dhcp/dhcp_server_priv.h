@@ -18,7 +18,7 @@ struct dhcp_server {
 	be32 server_id;
 	struct mac server_mac;
 	uint32_t lease_s, mtu;
-	bool rapid_commit;
+	bool rapid_commit, one_guest;
 	struct sw *sw;
 	struct port *gateway;
 	struct dhcp_stats stats;

@@ -49,8 +49,9 @@ static void enter(struct gateway *g, struct forward *f)
 	struct uplink *u = g->up;
 	struct flow_table *t = &g->nat->flow;
 	be16 port = htobe16(f->f.listen_port);
+	struct leg *leg = f->f.in_leg ? g->nat->leg_of[f->f.domain] : &g->leg;
 
-	if (!u || !fits(&f->f, u))
+	if (!u || !fits(&f->f, u) || !leg || leg->gw != g || f->m.in_out)
 		return;
 	struct mapping *in_the_way = flow_map_out(t, u->domain, f->f.proto, u->conf.address.addr, port);
 	if (in_the_way)
@@ -58,13 +59,13 @@ static void enter(struct gateway *g, struct forward *f)
 	ports_take(&u->ports, f->f.proto, f->f.listen_port);
 	f->m = (struct mapping){
 		.gw = g,
-		.leg = &g->leg,
+		.leg = leg,
 		.up = u,
 		.inside = f->f.to,
 		.iport = htobe16(f->f.to_port),
 		.outside = u->conf.address.addr,
 		.oport = port,
-		.domain = g->leg.domain,
+		.domain = leg->domain,
 		.up_domain = u->domain,
 		.proto = f->f.proto,
 		.fixed = true,
@@ -90,6 +91,14 @@ void forwards_leave(struct gateway *g)
 {
 	for (struct forward *f = g->forwards; f; f = f->next)
 		leave(g, f);
+}
+
+void forwards_leave_leg(struct gateway *g, const struct leg *l)
+{
+	for (struct forward *f = g->forwards; f; f = f->next) {
+		if (f->m.in_out && f->m.leg == l)
+			leave(g, f);
+	}
 }
 
 void forwards_free(struct gateway *g)

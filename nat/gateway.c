@@ -303,6 +303,8 @@ static void set_conf(struct gateway *g, const struct gateway_conf *c)
 	g->tcp_trans_ns = seconds(c->tcp_transitory_s, TCP_TRANS_S);
 	g->icmp_ns = seconds(c->icmp_timeout_s, ICMP_TIMEOUT_S);
 	leg_set_conf(&g->leg);
+	for (struct leg *l = g->legs; l; l = l->next)
+		leg_set_conf(l);
 }
 
 static void do_attach(struct worker *w, void *arg)
@@ -315,6 +317,75 @@ static void do_attach(struct worker *w, void *arg)
 	g->nat->leg_of[g->leg.domain] = &g->leg;
 	routing_enter(g);
 	nat_add_ticker(g->nat, w, g->port);
+}
+
+static bool of_leg(const struct session *s, const void *leg)
+{
+	return s->m->leg == leg;
+}
+
+struct leg_call {
+	struct gateway *g;
+	struct leg *leg;
+	domain_idx domain;
+};
+
+static void do_leg_add(struct worker *w, void *arg)
+{
+	struct leg_call *c = arg;
+
+	(void)w;
+	c->leg->next = c->g->legs;
+	c->g->legs = c->leg;
+	c->g->nat->leg_of[c->domain] = c->leg;
+	forwards_enter(c->g);
+}
+
+static void do_leg_del(struct worker *w, void *arg)
+{
+	struct leg_call *c = arg;
+	struct nat *n = c->g->nat;
+	struct leg **at = &c->g->legs;
+
+	while (*at && (*at)->domain != c->domain)
+		at = &(*at)->next;
+	c->leg = *at;
+	if (!c->leg)
+		return;
+	*at = c->leg->next;
+	forwards_leave_leg(c->g, c->leg);
+	flow_end_if(&n->flow, of_leg, c->leg);
+	frag_forget(n, w, &c->leg->nif);
+	neigh_if_flush(&n->neigh, &c->leg->nif, w);
+	n->leg_of[c->domain] = NULL;
+}
+
+int gateway_leg_add(struct gateway *g, domain_idx d)
+{
+	struct leg_call c = {g, NULL, d};
+
+	if (g->nat->leg_of[d]) /* main alone changes it, by calls that it waits for */
+		return -EEXIST;
+	c.leg = calloc(1, sizeof(*c.leg));
+	if (!c.leg)
+		return -ENOMEM;
+	leg_init(c.leg, g, d);
+	worker_call(g->nat->sw, NULL, do_leg_add, &c);
+	sw_domain_also(g->nat->sw, d, g->port);
+	int r = sw_fdb_add_static(g->nat->sw, d, g->conf.mac, g->port);
+	if (r < 0)
+		gateway_leg_del(g, d);
+	return r;
+}
+
+void gateway_leg_del(struct gateway *g, domain_idx d)
+{
+	struct leg_call c = {g, NULL, d};
+
+	sw_fdb_del(g->nat->sw, d, g->conf.mac);
+	sw_domain_also(g->nat->sw, d, NULL);
+	worker_call(g->nat->sw, NULL, do_leg_del, &c);
+	free(c.leg);
 }
 
 static void do_detach(struct worker *w, void *arg)
@@ -373,6 +444,8 @@ void gateway_free(struct gateway *g)
 {
 	if (!g)
 		return;
+	while (g->legs)
+		gateway_leg_del(g, g->legs->domain);
 	port_stop(g->port);
 	sw_fdb_del(g->nat->sw, g->leg.domain, g->conf.mac);
 	worker_call(g->nat->sw, NULL, do_detach, g);
@@ -398,6 +471,10 @@ static void do_set_conf(struct worker *w, void *arg)
 		nat_end_sessions(g->nat, g, NULL);
 		neigh_if_flush(&g->nat->neigh, &g->leg.nif, w);
 		frag_forget(g->nat, w, &g->leg.nif);
+		for (struct leg *l = g->legs; l; l = l->next) {
+			neigh_if_flush(&g->nat->neigh, &l->nif, w);
+			frag_forget(g->nat, w, &l->nif);
+		}
 	}
 	set_conf(g, c->conf);
 	routing_enter(g);
@@ -411,12 +488,17 @@ int gateway_set_conf(struct gateway *g, const struct gateway_conf *conf)
 
 	if (!mac_eq(was, conf->mac)) {
 		r = sw_fdb_add_static(g->nat->sw, g->leg.domain, conf->mac, g->port);
+		for (struct leg *l = g->legs; l && !r; l = l->next)
+			r = sw_fdb_add_static(g->nat->sw, l->domain, conf->mac, g->port);
 		if (r < 0)
 			return r;
 	}
 	worker_call(g->nat->sw, NULL, do_set_conf, &c);
-	if (!mac_eq(was, conf->mac))
+	if (!mac_eq(was, conf->mac)) {
 		sw_fdb_del(g->nat->sw, g->leg.domain, was);
+		for (struct leg *l = g->legs; l; l = l->next)
+			sw_fdb_del(g->nat->sw, l->domain, was);
+	}
 	return 0;
 }
 

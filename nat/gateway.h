@@ -120,6 +120,8 @@ struct gateway_conf {
 	enum gateway_mode mode;
 	struct route4 routes[ROUTES_MAX]; /* (routed) */
 	unsigned n_routes;
+	/* Further legs have their guests under the same addresses: none of them is routed to. */
+	bool alike;
 	unsigned flags;         /* enum gateway_flags */
 	enum gateway_filtering filtering;
 	/* seconds; 0 = 300, 7440, 240, 60 (RFC 4787 REQ-5, RFC 5382 REQ-5, RFC 5508 REQ-2) */
@@ -136,6 +138,11 @@ int gateway_new(struct nat *n, domain_idx d, const struct gateway_conf *conf,
 /* Live change: timers, filtering, limits and services touch no session; another address
  * or prefix flushes them.  The network's name in listings follows, the port's does not. */
 int gateway_set_conf(struct gateway *g, const struct gateway_conf *conf);
+/* One more domain that the gateway serves, in its port's name and under its addresses; guests of
+ * different ones do not meet.  -ENOMEM, -EEXIST, -ENOSPC (its MAC in the FDB). */
+int gateway_leg_add(struct gateway *g, domain_idx d);
+/* Its sessions end, its forwards wait for it to come back; fine when there is none. */
+void gateway_leg_del(struct gateway *g, domain_idx d);
 void gateway_free(struct gateway *g); /* its sessions, forwards and port; accepts NULL */
 const struct gateway_conf *gateway_get_conf(const struct gateway *g);
 struct port *gateway_port(const struct gateway *g);
@@ -178,6 +185,8 @@ struct nat_forward {
 	uint16_t listen_port; /* host order */
 	be32 to;
 	uint16_t to_port;
+	bool in_leg;       /* `to` is in this domain of the gateway's, and not in its first */
+	domain_idx domain;
 };
 #define NAT_FORWARDS_MAX 4096 /* of one gateway */
 /* -EADDRINUSE: the port is a forward's of network *ret_owner (NAT_NAME_MAX bytes, may be

@@ -105,6 +105,7 @@ struct udp_socket {
  * its own, one for each, all behind one port and one configuration. */
 struct leg {
 	struct gateway *gw;
+	struct leg *next; /* of gateway.legs */
 	domain_idx domain;
 	struct neigh_if nif;
 };
@@ -123,6 +124,7 @@ struct gateway {
 	struct port *port;
 	struct gateway_conf conf; /* defaults filled in */
 	struct leg leg;           /* its first */
+	struct leg *legs;         /* the others */
 	struct route route[1 + ROUTES_MAX];
 	unsigned n_routes;
 	struct uplink *up;
@@ -230,6 +232,7 @@ void tcp_reset(struct nat *n, struct neigh_if *nif, struct token_bucket *b, stru
 const struct gateway *forwards_conflict(const struct gateway *g, const struct uplink *u);
 void forwards_enter(struct gateway *g); /* at g->up */
 void forwards_leave(struct gateway *g);
+void forwards_leave_leg(struct gateway *g, const struct leg *l);
 void forwards_free(struct gateway *g);
 
 /* Whether the pending checksum is that of the L4 header, and not one in its payload. */

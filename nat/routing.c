@@ -69,6 +69,8 @@ void routing_enter(struct gateway *g)
 	const struct gateway_conf *c = &g->conf;
 	struct prefix4 own = {prefix4_network(c->address), c->address.len};
 
+	if (c->alike)
+		return;
 	g->route[0] = (struct route){.leg = &g->leg, .to = own};
 	for (unsigned i = 0; i < c->n_routes; i++)
 		g->route[1 + i] = (struct route){&g->leg, c->routes[i].to, c->routes[i].via, false};

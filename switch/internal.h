@@ -31,6 +31,7 @@ struct domain {
 	vlan_id vid;
 	char network[40];
 	_Atomic(struct flood *) flood;
+	struct port *also; /* of other domains as well: sw_domain_also(); main's */
 };
 
 /* What a worker's burst has for one port; filled and emptied by that worker. */

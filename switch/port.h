@@ -149,6 +149,7 @@ struct port_conf {
 	uint32_t max_macs;  /* 0 = no limit of its own */
 	bool isolated;      /* exchanges nothing with other isolated ports */
 	bool known_only;    /* gets no unknown unicast: its addresses are in the FDB for good */
+	bool one_peer;      /* a port with members takes one at a time */
 	bool admin_down;
 	uint32_t mtu; /* of the network, for backends that tell their guests; 0 = not known */
 };

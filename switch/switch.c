@@ -211,6 +211,8 @@ static bool belongs(const struct port *p, const struct domain *d)
 
 	if (p->ops->members && !p->parent)
 		return false;
+	if (d->also == p)
+		return true;
 	if (c->domain != DOMAIN_NONE)
 		return c->domain == d->idx;
 	return d->vid && vlan_member(&c->vlan, d->vid);
@@ -236,8 +238,20 @@ static void rebuild_flood(struct sw *sw, struct domain *d, struct flood **ret_ol
 	*ret_old = atomic_exchange_explicit(&d->flood, f, memory_order_acq_rel);
 }
 
-/* Rebuilds the lists of all domains (`only` NULL) or of one, and frees the old ones. */
-static void rebuild_floods(struct sw *sw, struct domain *only)
+static bool floods_to(const struct domain *d, const struct port *p)
+{
+	const struct flood *f = atomic_load_explicit(&d->flood, memory_order_acquire);
+
+	for (unsigned i = 0; f && i < f->n; i++) {
+		if (f->port[i] == p)
+			return true;
+	}
+	return false;
+}
+
+/* Rebuilds the lists of all domains, of one (`only`), or of those that p is or should be in, and frees
+ * the old ones. */
+static void rebuild(struct sw *sw, struct domain *only, const struct port *p)
 {
 	struct flood **old = calloc(SW_DOMAINS_MAX, sizeof(*old));
 	unsigned n = 0;
@@ -247,7 +261,7 @@ static void rebuild_floods(struct sw *sw, struct domain *only)
 	pthread_mutex_lock(&sw->registry);
 	for (unsigned i = 0; i < SW_DOMAINS_MAX; i++) {
 		struct domain *d = sw_domain(sw, (domain_idx)i);
-		if (d && (!only || d == only))
+		if (d && (!only || d == only) && (!p || belongs(p, d) || floods_to(d, p)))
 			rebuild_flood(sw, d, &old[n++]);
 	}
 	pthread_mutex_unlock(&sw->registry);
@@ -255,6 +269,17 @@ static void rebuild_floods(struct sw *sw, struct domain *only)
 	while (n)
 		free(old[--n]);
 	free(old);
+}
+
+static void rebuild_floods(struct sw *sw, struct domain *only)
+{
+	rebuild(sw, only, NULL);
+}
+
+/* After a change of p alone: with a thousand domains the others are not looked through. */
+static void rebuild_floods_of(struct port *p)
+{
+	rebuild(p->sw, NULL, p->ops->members ? NULL : p);
 }
 
 /* ---- domains ---- */
@@ -304,6 +329,16 @@ void sw_domain_del(struct sw *sw, domain_idx i)
 	worker_call(sw, NULL, flush_domain, &i);
 	free(atomic_load_explicit(&d->flood, memory_order_acquire));
 	free(d);
+}
+
+void sw_domain_also(struct sw *sw, domain_idx i, struct port *p)
+{
+	struct domain *d = sw_domain(sw, i);
+
+	if (!d)
+		return;
+	d->also = p;
+	rebuild_floods(sw, d);
 }
 
 void sw_domain_rename(struct sw *sw, domain_idx i, const char *network)
@@ -449,7 +484,7 @@ int sw_port_add(struct sw *sw, const char *name, const struct port_ops *ops, voi
 		port_destroy(p);
 		return r;
 	}
-	rebuild_floods(sw, NULL);
+	rebuild_floods_of(p);
 	*ret_port = p;
 	return 0;
 }
@@ -501,6 +536,15 @@ static void flush_port(struct worker *w, void *arg)
 
 static void forget_events(struct sw *sw, struct port *p);
 
+static void end_also(struct sw *sw, const struct port *p)
+{
+	for (unsigned i = 0; i < SW_DOMAINS_MAX; i++) {
+		struct domain *d = sw_domain(sw, (domain_idx)i);
+		if (d && d->also == p)
+			d->also = NULL;
+	}
+}
+
 void sw_port_del(struct port *p)
 {
 	struct sw *sw;
@@ -519,7 +563,8 @@ void sw_port_del(struct port *p)
 	pthread_mutex_lock(&sw->registry);
 	atomic_store_explicit(&sw->port[p->idx], NULL, memory_order_release);
 	pthread_mutex_unlock(&sw->registry);
-	rebuild_floods(sw, NULL); /* and waits for the workers: none finds the port any more */
+	end_also(sw, p);
+	rebuild_floods_of(p); /* and waits for the workers: none finds the port any more */
 	sw_synchronize(sw);	  /* what they had sent to its worker has been there */
 	worker_call(sw, NULL, flush_port, p);
 	sw_slow_drain(sw); /* what it handed up is delivered while its object still lives */
@@ -660,7 +705,7 @@ int port_set_conf(struct port *p, const struct port_conf *conf)
 		return -ENOMEM;
 	old = atomic_exchange_explicit(&p->conf, c, memory_order_acq_rel);
 	each_member(p->sw, p, member_conf, (void *)(uintptr_t)c);
-	rebuild_floods(p->sw, NULL);
+	rebuild_floods_of(p);
 	if (!same_vlans(old, c))
 		sw_fdb_flush_port(p->sw, p);
 	free((void *)(uintptr_t)old);

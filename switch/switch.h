@@ -44,6 +44,9 @@ void sw_domain_del(struct sw *sw, domain_idx d);
 void sw_domain_rename(struct sw *sw, domain_idx d, const char *network);
 domain_idx sw_domain_of_vid(struct sw *sw, vlan_id vid); /* DOMAIN_NONE */
 vlan_id sw_domain_vid(struct sw *sw, domain_idx d);
+/* p, whose conf names another domain, gets what is flooded in d as well and may send into it
+ * (worker_inject()): a gateway of many domains.  Ends with either. */
+void sw_domain_also(struct sw *sw, domain_idx d, struct port *p);
 const char *sw_domain_network(struct sw *sw, domain_idx d); /* "" when it has none */
 
 /* The FDB, by way of worker 0. */

@@ -156,7 +156,8 @@ static struct peer *new_peer(struct dgram *d, const struct sockaddr_un *sa, size
 	q->backlog.share = &d->kept;
 	q->len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + path_len + 1);
 	member_name(q->addr.sun_path, name);
-	if (port_member_new(d->port, name, q, d->limit, &q->member)) {
+	const struct port_conf *conf = atomic_load_explicit(&d->port->conf, memory_order_acquire);
+	if (port_member_new(d->port, name, q, conf->one_peer ? 1 : d->limit, &q->member)) {
 		pool_put(&d->peers, q);
 		return NULL;
 	}
