@@ -72,6 +72,8 @@ static void end_ports(struct daemon *d, const struct config *next)
 		}
 		tell(d, "port-removed", p->cfg->name, "");
 		sw_port_del(p->port);
+		p->port = NULL;
+		vm_end(d, p);
 		*at = p->next;
 		free(p);
 	}
@@ -248,21 +250,28 @@ static void static_mac(struct daemon *d, const struct cfg_port *c, struct port *
 {
 	const struct run_network *n = c->network ? daemon_network(d, c->network) : NULL;
 
-	if (c->has_mac && n && c->type != PORT_DGRAM && !c->is_pattern)
+	if (c->has_mac && n && n->cfg->mode != MODE_NAT_PER_VM && c->type != PORT_DGRAM && !c->is_pattern)
 		sw_fdb_add_static(d->sw, n->domain, c->mac, p);
 }
 
 static int begin_port(struct daemon *d, const struct cfg_port *c, FILE *err)
 {
 	struct run_port *p = calloc(1, sizeof(*p));
-	int r = p ? ports_open(d, c, &p->port) : -ENOMEM;
+	int r;
 
+	if (!p)
+		return -ENOMEM;
+	p->cfg = c;
+	p->domain = DOMAIN_NONE;
+	r = vm_begin(d, p);
+	if (!r)
+		r = ports_open(d, c, p->domain, &p->port);
 	if (r) {
 		fprintf(err, PORT_ERROR, c->name, strerror(-r));
+		vm_end(d, p);
 		free(p);
 		return r;
 	}
-	p->cfg = c;
 	p->next = d->ports;
 	d->ports = p;
 	static_mac(d, c, p->port);
@@ -278,8 +287,16 @@ static int change_port(struct daemon *d, struct run_port *p, const struct config
 
 	ports_conf(old, before, &was);
 	ports_conf(d->running, p->cfg, &now);
-	if (memcmp(&was, &now, sizeof(was)) == 0 && cfg_port_equal(before, p->cfg))
+	was.domain = p->domain;
+	r = vm_update(d, p);
+	if (r)
+		fprintf(err, PORT_ERROR, p->cfg->name, strerror(-r));
+	if (r)
+		return r; /* it stays down */
+	now.domain = p->domain;
+	if (!p->shut && memcmp(&was, &now, sizeof(was)) == 0 && cfg_port_equal(before, p->cfg))
 		return 0;
+	p->shut = false;
 	r = port_set_conf(p->port, &now);
 	if (r)
 		fprintf(err, PORT_ERROR, p->cfg->name, strerror(-r));

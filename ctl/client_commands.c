@@ -79,7 +79,7 @@ const struct command commands[] = {
 
 	{"forward", "list", "[NET]", "forward.list", 0, render_forward_list,
 	 .help = "outside ports that lead to guests"},
-	{"forward", "add", "NET PROTO LISTEN TO", "forward.add", MAY,
+	{"forward", "add", "NET PROTO LISTEN TO [PORT]", "forward.add", MAY,
 	 .help = "e.g. forward add lab tcp 127.0.0.1:2222 10.10.10.10:22"},
 	{"forward", "del", "NET PROTO LISTEN", "forward.del", IF, .help = "end a forward"},
 

@@ -41,6 +41,7 @@ struct cfg_forward {
 	be32 to; /* 0 when to_name */
 	char *to_name;
 	uint16_t to_port;
+	char *port; /* nat-per-vm: whose */
 };
 struct cfg_route {
 	struct prefix4 to;

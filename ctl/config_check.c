@@ -228,7 +228,7 @@ static const struct cfg_uplink *check_network_uplink(struct check *k, struct cfg
 
 static bool is_served(enum net_mode m)
 {
-	return m == MODE_NAT || m == MODE_ROUTED || m == MODE_HOST_ONLY;
+	return m == MODE_NAT || m == MODE_ROUTED || m == MODE_HOST_ONLY || m == MODE_NAT_PER_VM;
 }
 
 static void check_subnet(struct check *k, size_t i, const struct cfg_uplink *u)
@@ -238,7 +238,8 @@ static void check_subnet(struct check *k, size_t i, const struct cfg_uplink *u)
 	char buf[PREFIX_STRLEN];
 	for (size_t j = 0; j < i; j++) {
 		const struct cfg_network *other = &k->c->networks[j];
-		if (is_served(other->mode) && other->has_subnet &&
+		if (is_served(other->mode) && other->mode != MODE_NAT_PER_VM &&
+		    net->mode != MODE_NAT_PER_VM && other->has_subnet &&
 		    prefix4_overlap(net->subnet, other->subnet)) {
 			diag_at(k->d, v, "the subnet overlaps %s of network '%s'",
 				prefix4_format(other->subnet, buf), other->name);
@@ -342,6 +343,33 @@ static void check_reservation(struct check *k, struct cfg_network *net, struct n
 	}
 }
 
+/* VirtualBox's: gateway .2, DNS .3, the guest .15, where the subnet has room for them. */
+#define VM_DNS 3u
+#define VM_GUEST 15u
+
+static be32 nth_host(const struct cfg_network *net, uint32_t n)
+{
+	return htobe32(host32(prefix4_network(net->subnet)) + n);
+}
+
+static be32 default_dns(const struct cfg_network *net)
+{
+	return net->mode == MODE_NAT_PER_VM && net->gateway != nth_host(net, VM_DNS) ? nth_host(net, VM_DNS)
+											  : net->gateway;
+}
+
+static void set_default_range(struct cfg_network *net)
+{
+	be32 guest = nth_host(net, VM_GUEST);
+	default_range(net);
+	if (net->mode != MODE_NAT_PER_VM)
+		return;
+	if (host32(guest) < host32(prefix4_broadcast(net->subnet)) && guest != net->gateway &&
+	    guest != net->dns_address)
+		net->range_first = guest;
+	net->range_last = net->range_first;
+}
+
 static void check_services(struct check *k, struct cfg_network *net, struct node *n)
 {
 	struct node *dhcp = node_get(n, "dhcp"), *dns = node_get(n, "dns");
@@ -350,14 +378,14 @@ static void check_services(struct check *k, struct cfg_network *net, struct node
 	if (!net->dns)
 		net->dns_address = 0;
 	else if (!net->dns_address)
-		net->dns_address = net->gateway;
+		net->dns_address = default_dns(net);
 	else
 		check_host(k, value_or(dns, "address"), "DNS address", net->dns_address,
 			   net->subnet);
 	if (!net->dhcp)
 		return;
 	if (!net->range_first && !net->range_last)
-		default_range(net);
+		set_default_range(net);
 	else if (!value_or(dhcp, "range")->bad)
 		check_range(k, net, dhcp);
 	for (size_t i = 0; i < net->n_reservations; i++)
@@ -401,6 +429,24 @@ static void check_forward_unique(struct check *k, size_t net_index, size_t i,
 	}
 }
 
+/* In mode nat-per-vm an address alone says nothing. */
+static void check_forward_port(struct check *k, const struct cfg_network *net, const struct cfg_forward *f,
+			       struct node *n)
+{
+	const struct cfg_port *p = f->port ? config_port(k->c, f->port) : NULL;
+	char hint[80];
+	if (net->mode != MODE_NAT_PER_VM && f->port)
+		diag_at(k->d, value_or(n, "port"), "'port' goes with mode nat-per-vm only");
+	else if (net->mode == MODE_NAT_PER_VM && !f->port)
+		diag_at(k->d, n, "'port' is missing: every guest of network '%s' has the same address",
+			net->name);
+	else if (f->port && !p)
+		diag_at(k->d, value_or(n, "port"), "port '%s' is not defined%s", f->port,
+			meant(k->ports, f->port, hint, sizeof(hint)));
+	else if (f->port && (!p->network || strcmp(p->network, net->name)))
+		diag_at(k->d, value_or(n, "port"), "port '%s' is not in network '%s'", f->port, net->name);
+}
+
 static void check_forward(struct check *k, size_t net_index, size_t i, const struct cfg_uplink *u)
 {
 	const struct cfg_network *net = &k->c->networks[net_index];
@@ -423,6 +469,7 @@ static void check_forward(struct check *k, size_t net_index, size_t i, const str
 			u->name, ip4_format(u->address.addr, ip), f->listen_port);
 	else
 		check_forward_unique(k, net_index, i, u, n);
+	check_forward_port(k, net, f, n);
 	if (f->to_name)
 		return;
 	if (f->to == net->gateway)
@@ -458,16 +505,22 @@ static void check_host_only(struct check *k, const struct cfg_network *net, stru
 static be32 default_gateway(const struct cfg_network *net)
 {
 	be32 first = first_host(net->subnet);
-	return net->mode == MODE_HOST_ONLY ? htobe32(host32(first) + 1) : first;
+	return net->mode == MODE_HOST_ONLY || net->mode == MODE_NAT_PER_VM ? htobe32(host32(first) + 1) : first;
 }
+
+#define VM_SUBNET 0x0a000200u /* 10.0.2.0/24 */
 
 static void check_served_network(struct check *k, size_t i)
 {
 	struct cfg_network *net = &k->c->networks[i];
 	struct node *n = k->networks->kid[i];
-	const struct cfg_uplink *u = net->mode == MODE_NAT	? check_network_uplink(k, net, n)
-				     : net->mode == MODE_ROUTED ? check_routed_uplink(k, net, n)
-								: NULL;
+	const struct cfg_uplink *u = net->mode == MODE_HOST_ONLY ? NULL
+				     : net->mode == MODE_ROUTED	 ? check_routed_uplink(k, net, n)
+								 : check_network_uplink(k, net, n);
+	if (net->mode == MODE_NAT_PER_VM && !node_get(n, "subnet")) {
+		net->subnet = (struct prefix4){htobe32(VM_SUBNET), 24};
+		net->has_subnet = true;
+	}
 	if (!net->has_subnet || value_or(n, "subnet")->bad)
 		return;
 	check_subnet(k, i, u);
@@ -719,6 +772,20 @@ static void check_pattern(struct check *k, size_t i)
 	}
 }
 
+/* Who is alone with a gateway has a wire of his own. */
+static void check_alone(struct check *k, const struct cfg_port *p, struct node *n)
+{
+	const struct cfg_network *net = p->network ? config_network(k->c, p->network) : NULL;
+	if (net && net->mode == MODE_NAT_PER_VM && p->is_pattern)
+		diag_at(k->d, value_or(n, "network"),
+			"a pattern takes many interfaces, and each port of '%s' is one guest's", net->name);
+	for (size_t i = 0; p->is_trunk && i < k->c->n_networks; i++)
+		if (k->c->networks[i].mode == MODE_NAT_PER_VM && vlan_set_has(&p->trunk, k->c->networks[i].vlan))
+			diag_at(k->d, value_or(n, "trunk"),
+				"a trunk cannot carry '%s': each of its ports is one guest's",
+				k->c->networks[i].name);
+}
+
 static void check_port(struct check *k, size_t i)
 {
 	struct cfg_port *p = &k->c->ports[i];
@@ -728,6 +795,7 @@ static void check_port(struct check *k, size_t i)
 	if (strpbrk(p->name, "*?[]!^"))
 		check_pattern(k, i);
 	check_port_vlans(k, p, n);
+	check_alone(k, p, n);
 	if (!type || type->bad)
 		return;
 	if (p->type == PORT_NETDEV && !p->is_pattern && !node_get(n, "interface"))

@@ -21,6 +21,7 @@ struct gateway;
 struct uplink;
 struct uplink_host;
 struct netdev_hub;
+struct lease;
 struct lease_store;
 struct dhcp_server;
 struct dns_server;
@@ -51,6 +52,11 @@ struct run_uplink {
 struct run_port {
 	const struct cfg_port *cfg;
 	struct port *port; /* NULL when it could not be opened */
+	/* in mode nat-per-vm (ctl/vm.c): */
+	struct run_network *vm; /* NULL otherwise */
+	domain_idx domain;      /* its own; DOMAIN_NONE */
+	struct dhcp_server *dhcp;
+	bool shut; /* put down until change_port() has been there */
 	struct run_port *next;
 };
 
@@ -78,6 +84,8 @@ struct daemon {
 	/* For `events`: called when something worth telling happened; NULL: nobody listens. */
 	void (*on_event)(struct daemon *d, const char *kind, const char *object, const char *text);
 };
+
+#define CFG_NAME_MAX 80 /* of a network or port, in what is made from both */
 
 /* ---- ctl/apply.c ---- */
 
@@ -121,9 +129,28 @@ void forwards_end(struct daemon *d, struct run_network *n);
 
 /* ---- ctl/ports.c: a port of the config becomes a port of the switch ---- */
 
-int ports_open(struct daemon *d, const struct cfg_port *c, struct port **ret_port);
+int ports_open(struct daemon *d, const struct cfg_port *c, domain_idx domain, struct port **ret_port);
 void ports_conf(const struct config *cfg, const struct cfg_port *c, struct port_conf *ret_conf);
 /* Whether a new config of the port needs no more than port_set_conf(). */
 bool ports_same_attachment(const struct cfg_port *a, const struct cfg_port *b);
+
+/* For ctl/vm.c: a DHCP server for the pool, made or changed; DNS in a domain of the network; the
+ * name of a lease. */
+int services_dhcp(struct daemon *d, struct run_network *n, const char *pool, struct dhcp_server **dhcp);
+int services_dns(struct daemon *d, struct run_network *n, domain_idx domain);
+void services_name_lease(struct daemon *d, domain_idx domain, const struct lease *l);
+
+/* ---- ctl/vm.c ---- */
+
+/* A port of a nat-per-vm network gets its appliance; nothing for others.  -errno. */
+int vm_begin(struct daemon *d, struct run_port *p);
+void vm_end(struct daemon *d, struct run_port *p);
+/* As its config says now: begun, ended, or moved to another network's. */
+int vm_update(struct daemon *d, struct run_port *p);
+int vm_network_changed(struct daemon *d, struct run_network *n);
+void vm_network_end(struct daemon *d, struct run_network *n);
+struct run_port *vm_of_domain(struct daemon *d, domain_idx domain);
+struct run_port *vm_of_pool(struct daemon *d, const char *pool); /* "NETWORK/PORT"; NULL */
+void vm_dhcp_receive(void *network, struct pkt *k); /* a struct slow_sink's */
 
 #endif

@@ -15,16 +15,22 @@
 /* The address a forward leads to; 0 while its guest's name has no lease. */
 static be32 target_of(struct daemon *d, struct run_network *n, const struct cfg_forward *f)
 {
+	const struct run_port *vm = f->port ? daemon_port(d, f->port) : NULL;
 	struct dns_names_row row;
 
 	if (!f->to_name)
 		return f->to;
-	return dns_names_find(d->names, n->domain, f->to_name, &row) ? row.addr : 0;
+	return dns_names_find(d->names, vm ? vm->domain : n->domain, f->to_name, &row) ? row.addr : 0;
 }
 
 static bool same_forward(const struct nat_forward *a, const struct nat_forward *b)
 {
 	return a->proto == b->proto && a->listen == b->listen && a->listen_port == b->listen_port;
+}
+
+static bool same_target(const struct nat_forward *a, const struct nat_forward *b)
+{
+	return a->to == b->to && a->to_port == b->to_port && a->in_leg == b->in_leg && a->domain == b->domain;
 }
 
 struct forward_list {
@@ -97,9 +103,13 @@ static size_t wanted_forwards(struct daemon *d, struct run_network *n, struct na
 
 	for (size_t i = 0; i < n->cfg->n_forwards; i++) {
 		const struct cfg_forward *c = &n->cfg->forwards[i];
-		struct nat_forward f = {(uint8_t)c->proto, c->listen, c->listen_port, target_of(d, n, c),
-					c->to_port};
-		if (f.to)
+		const struct run_port *p = c->port ? daemon_port(d, c->port) : NULL;
+		struct nat_forward f = {
+			.proto = (uint8_t)c->proto, .listen = c->listen, .listen_port = c->listen_port,
+			.to = target_of(d, n, c), .to_port = c->to_port,
+			.in_leg = p != NULL, .domain = p ? p->domain : 0,
+		};
+		if (f.to && (!c->port || (p && p->vm == n)))
 			want[count++] = f;
 	}
 	return count;
@@ -123,7 +133,7 @@ int forwards_sync(struct daemon *d, struct run_network *n, FILE *err)
 	nat_forward_list(n->gateway, collect_forward, &have);
 	for (size_t i = 0; i < have.n; i++) {
 		const struct nat_forward *w = find_forward(&want, &have.f[i]);
-		if (!w || w->to != have.f[i].to || w->to_port != have.f[i].to_port)
+		if (!w || !same_target(w, &have.f[i]))
 			del_forward(d, n, &have.f[i]);
 	}
 	have.n = 0;

@@ -102,17 +102,19 @@ void ports_conf(const struct config *cfg, const struct cfg_port *c, struct port_
 	ret_conf->isolated = c->isolated;
 	ret_conf->admin_down = c->down;
 	ret_conf->mtu = n ? n->mtu : 0;
+	ret_conf->one_peer = n && n->mode == MODE_NAT_PER_VM;
 	if (c->is_trunk)
 		ret_conf->vlan.allowed = c->trunk;
 }
 
-int ports_open(struct daemon *d, const struct cfg_port *c, struct port **ret_port)
+int ports_open(struct daemon *d, const struct cfg_port *c, domain_idx domain, struct port **ret_port)
 {
 	struct port_conf conf;
 
 	if ((size_t)c->type >= ARRAY_SIZE(openers) || !openers[c->type])
 		return -EPROTONOSUPPORT;
 	ports_conf(d->running, c, &conf);
+	conf.domain = domain;
 	return openers[c->type](d, c, &conf, ret_port);
 }
 

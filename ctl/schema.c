@@ -30,7 +30,7 @@ static const struct choice modes[] = {
 	{"nat", MODE_NAT},
 	{"host-only", MODE_HOST_ONLY},
 	{"routed", MODE_ROUTED},
-	{"nat-per-vm", MODE_NAT_PER_VM, "give each guest a network in mode nat"},
+	{"nat-per-vm", MODE_NAT_PER_VM},
 	{},
 };
 static const struct choice port_types[] = {
@@ -154,7 +154,7 @@ static const struct field forward_fields[] = {
 		 "of type host only"},
 	{"to", F_TARGET, AT(cfg_forward, to), .needs = ALWAYS,
 	 .help = "`ADDRESS:PORT` inside the subnet, or `NAME:PORT` with a guest's name"},
-	{"port", F_UNBUILT, .help = "it goes with mode nat-per-vm"},
+	{"port", F_NAME, AT(cfg_forward, port), .help = "(nat-per-vm, needed there) the port whose guest it leads to"},
 };
 static SCHEMA(schema_forward, forward_fields, .what = "forward",
 	      .size = sizeof(struct cfg_forward));
@@ -191,8 +191,8 @@ static const struct field nat_fields[] = {
 };
 static SCHEMA(schema_nat, nat_fields, .what = "nat", .block = true);
 
-#define NAT_ONLY .only = BIT(MODE_NAT)
-#define SERVED_MODES (BIT(MODE_NAT) | BIT(MODE_ROUTED) | BIT(MODE_HOST_ONLY)) /* have a gateway */
+#define NAT_ONLY .only = BIT(MODE_NAT) | BIT(MODE_NAT_PER_VM)
+#define SERVED_MODES (BIT(MODE_NAT) | BIT(MODE_ROUTED) | BIT(MODE_HOST_ONLY) | BIT(MODE_NAT_PER_VM)) /* have a gateway */
 #define SERVED .only = SERVED_MODES
 static const struct field network_fields[] = {
 	{"vlan", F_VLAN, AT(cfg_network, vlan), .min = 1, .max = VLAN_MAX, .needs = ALWAYS,
@@ -201,16 +201,18 @@ static const struct field network_fields[] = {
 	 .help = "`internal`: guests among themselves; `bridged`: the same, with a way out "
 		 "through a netdev port; `host-only`: guests and the host, nothing leaves; "
 		 "`routed`: a gateway that routes without NAT; `nat`: a gateway that "
-		 "translates; the last three with DHCP and DNS"},
-	{"uplink", F_NAME, AT(cfg_network, uplink), .only = BIT(MODE_NAT) | BIT(MODE_ROUTED), .flags = FIELD_LIST_OF_ONE,
+		 "translates; `nat-per-vm`: one for every port, each guest the same address; "
+		 "the last four with DHCP and DNS"},
+	{"uplink", F_NAME, AT(cfg_network, uplink), .only = BIT(MODE_NAT) | BIT(MODE_ROUTED) | BIT(MODE_NAT_PER_VM), .flags = FIELD_LIST_OF_ONE,
 	 .help = "where its traffic leaves; default: (nat) the uplink named `host`, else the only "
 		 "one there is; (routed) nowhere but to other routed networks"},
 	{"subnet", F_SUBNET, AT(cfg_network, subnet), ALSO(cfg_network, has_subnet),
-	 .needs = SERVED_MODES, .flags = FIELD_LIST_OF_ONE, .min = 8, .max = 30,
-	 .help = "`ADDRESS/LEN`, /8 to /30, without host bits"},
+	 .needs = SERVED_MODES & ~BIT(MODE_NAT_PER_VM), .flags = FIELD_LIST_OF_ONE, .min = 8, .max = 30,
+	 .help = "`ADDRESS/LEN`, /8 to /30, without host bits; nat-per-vm: every guest's own, "
+		 "default 10.0.2.0/24"},
 	{"gateway", F_IP4, AT(cfg_network, gateway), SERVED, .flags = FIELD_LIST_OF_ONE,
 	 .help = "the switch's address in it; default: the first host address; host-only: the "
-		 "second, as the first is the host's on interface `vsw-NETWORK`"},
+		 "second, as the first is the host's on interface `vsw-NETWORK`; nat-per-vm: the second"},
 	{"mtu", F_U32, AT(cfg_network, mtu), .min = 576, .max = 65535, .dflt = "1500",
 	 .help = "bytes of an IP packet; told to guests by DHCP"},
 	{"dhcp", F_OBJECT, SERVED, ALSO(cfg_network, dhcp), .flags = FIELD_SWITCH,

@@ -56,18 +56,24 @@ struct mac services_mac(struct daemon *d, const char *kind, const char *name)
 
 /* ---- leases: names, timers ---- */
 
-static struct run_network *network_of_pool(struct daemon *d, const struct lease_pool *p)
+/* Whose pool it is: a network's, or a port's of mode nat-per-vm.  NULL: of one that is gone. */
+static struct run_network *network_of_pool(struct daemon *d, const struct lease_pool *p,
+					   domain_idx *ret_domain)
 {
-	return daemon_network(d, lease_pool_name(p));
+	const struct run_port *vm = vm_of_pool(d, lease_pool_name(p));
+	struct run_network *n = vm ? vm->vm : daemon_network(d, lease_pool_name(p));
+
+	*ret_domain = vm ? vm->domain : n ? n->domain : DOMAIN_NONE;
+	return n;
 }
 
-static void name_lease(struct daemon *d, struct run_network *n, const struct lease *l)
+void services_name_lease(struct daemon *d, domain_idx domain, const struct lease *l)
 {
 	int64_t left = lease_remaining(l, clock_wall());
 	nsec_t expires = left < 0 ? 0 : clock_now() + (nsec_t)left * NSEC_PER_SEC;
 
 	if (l->hostname[0])
-		dns_names_set(d->names, n->domain, DNS_NAME_LEASE, l->hostname, l->address, expires);
+		dns_names_set(d->names, domain, DNS_NAME_LEASE, l->hostname, l->address, expires);
 }
 
 static void on_lease(void *arg, enum lease_event ev, const struct lease *l)
@@ -76,14 +82,15 @@ static void on_lease(void *arg, enum lease_event ev, const struct lease *l)
 		[LEASE_EV_ADDED] = "lease-added", [LEASE_EV_RENEWED] = "lease-renewed",
 		[LEASE_EV_EXPIRED] = "lease-expired", [LEASE_EV_RELEASED] = "lease-released"};
 	struct daemon *d = arg;
-	struct run_network *n = network_of_pool(d, l->pool);
+	domain_idx domain;
+	struct run_network *n = network_of_pool(d, l->pool, &domain);
 	bool up = ev == LEASE_EV_ADDED || ev == LEASE_EV_RENEWED;
 	char text[IP4_STRLEN];
 
 	if (n) /* a renewal may come with another name */
-		dns_names_del_addr(d->names, n->domain, DNS_NAME_LEASE, l->address);
+		dns_names_del_addr(d->names, domain, DNS_NAME_LEASE, l->address);
 	if (n && up) {
-		name_lease(d, n, l);
+		services_name_lease(d, domain, l);
 		forwards_follow(d, n, l->hostname);
 	}
 	if (d->on_event)
@@ -228,16 +235,10 @@ static int make_upstream(struct daemon *d, struct run_network *n)
 	return n->upstream ? 0 : -errno;
 }
 
-static int set_dns(struct daemon *d, struct run_network *n)
+int services_dns(struct daemon *d, struct run_network *n, domain_idx domain)
 {
-	struct dns_transport *old = n->upstream;
-	int r = 0;
-
-	n->upstream = NULL;
-	if (n->cfg->dns)
-		r = make_upstream(d, n);
 	struct dns_conf c = {
-		.domain = n->domain,
+		.domain = domain,
 		.gateway = gateway_port(n->gateway),
 		.mac = gateway_get_conf(n->gateway)->mac,
 		.gateway_addr = n->cfg->gateway,
@@ -246,11 +247,27 @@ static int set_dns(struct daemon *d, struct run_network *n)
 		.suffix = n->cfg->domain,
 		.upstream = n->upstream ? n->upstream : d->dns_host,
 	};
-	if (!n->cfg->dns) {
+
+	if (n->cfg->dns)
+		return dns_server_set_conf(d->dns, &c);
+	dns_server_del_conf(d->dns, domain);
+	return 0;
+}
+
+static int set_dns(struct daemon *d, struct run_network *n)
+{
+	struct dns_transport *old = n->upstream;
+	int r = 0;
+
+	n->upstream = NULL;
+	if (n->cfg->dns)
+		r = make_upstream(d, n);
+	else
 		sw_slow_drain(d->sw); /* what was asked before is answered yet */
-		dns_server_del_conf(d->dns, n->domain);
-	} else if (!r)
-		r = dns_server_set_conf(d->dns, &c);
+	if (!r)
+		r = services_dns(d, n, n->domain);
+	if (!r)
+		r = vm_network_changed(d, n);
 	dns_transport_free(old);
 	set_tcp_upstream(d, n);
 	return r;
@@ -260,9 +277,11 @@ static int set_dns(struct daemon *d, struct run_network *n)
 static void set_name_of_lease(void *arg, const struct lease *l)
 {
 	struct run_network *n = arg;
+	domain_idx domain;
 
-	if (network_of_pool(n->daemon, l->pool) == n && lease_is_current(l, clock_wall()))
-		name_lease(n->daemon, n, l);
+	if (network_of_pool(n->daemon, l->pool, &domain) == n && domain == n->domain &&
+	    lease_is_current(l, clock_wall()))
+		services_name_lease(n->daemon, domain, l);
 }
 
 static void set_names(struct daemon *d, struct run_network *n)
@@ -325,36 +344,45 @@ static struct dhcp_option *options_of(const struct cfg_network *c)
 	return o;
 }
 
-static int set_dhcp(struct daemon *d, struct run_network *n)
+int services_dhcp(struct daemon *d, struct run_network *n, const char *pool, struct dhcp_server **dhcp)
 {
 	const struct cfg_network *c = n->cfg;
 	struct lease_reservation *res = reservations_of(c);
 	struct dhcp_option *opt = options_of(c);
 	struct dhcp_conf conf = {
-		.network = c->name, .subnet = c->subnet, .server_id = c->gateway,
+		.network = pool, .subnet = c->subnet, .server_id = c->gateway,
 		.server_mac = gateway_get_conf(n->gateway)->mac, .router = c->gateway,
 		.dns = {c->dns_address}, .n_dns = c->dns ? 1 : 0, .domain = c->domain, .mtu = c->mtu,
 		.lease_s = c->lease_s, .range_first = c->range_first, .range_last = c->range_last,
 		.reservations = res, .n_reservations = c->n_reservations, .options = opt,
-		.n_options = c->n_options, .rapid_commit = true, .sw = d->sw, .gateway = gateway_port(n->gateway),
+		.n_options = c->n_options, .rapid_commit = true, .one_guest = c->mode == MODE_NAT_PER_VM,
+		.sw = d->sw, .gateway = gateway_port(n->gateway),
 	};
 	int r = 0;
 
 	if (!res || !opt) {
 		r = -ENOMEM;
-	} else if (n->dhcp) {
-		r = dhcp_server_set_conf(n->dhcp, &conf, clock_wall());
+	} else if (*dhcp) {
+		r = dhcp_server_set_conf(*dhcp, &conf, clock_wall());
 	} else {
-		n->dhcp = dhcp_server_new(d->leases, &conf);
-		r = n->dhcp ? 0 : -errno;
+		*dhcp = dhcp_server_new(d->leases, &conf);
+		r = *dhcp ? 0 : -errno;
 	}
 	free(res);
 	free(opt);
-	if (!r) {
-		n->dhcp_sink = (struct slow_sink){dhcp_receive, n->dhcp};
-		gateway_set_sink(n->gateway, GATEWAY_DHCP, &n->dhcp_sink);
-	}
 	return r;
+}
+
+static int set_dhcp(struct daemon *d, struct run_network *n)
+{
+	bool per_vm = n->cfg->mode == MODE_NAT_PER_VM;
+	int r = per_vm ? 0 : services_dhcp(d, n, n->cfg->name, &n->dhcp);
+
+	if (r)
+		return r;
+	n->dhcp_sink = per_vm ? (struct slow_sink){vm_dhcp_receive, n} : (struct slow_sink){dhcp_receive, n->dhcp};
+	gateway_set_sink(n->gateway, GATEWAY_DHCP, &n->dhcp_sink);
+	return 0;
 }
 
 static void end_dhcp(struct run_network *n)
@@ -384,6 +412,7 @@ static void gateway_conf_of(struct daemon *d, const struct cfg_network *c, struc
 			: c->mode == MODE_HOST_ONLY ? GATEWAY_HOST_ONLY
 						    : GATEWAY_NAT,
 		.n_routes = (unsigned)c->n_routes,
+		.alike = c->mode == MODE_NAT_PER_VM,
 		.flags = (c->dhcp ? GATEWAY_SERVE_DHCP : 0u) | (c->dns ? GATEWAY_SERVE_DNS : 0u),
 		.filtering = (enum gateway_filtering)c->filtering,
 		.udp_timeout_s = c->udp_timeout_s,
@@ -429,7 +458,7 @@ static int set_uplink(struct daemon *d, struct run_network *n, FILE *err)
 
 static bool is_served(enum net_mode m)
 {
-	return m == MODE_NAT || m == MODE_ROUTED || m == MODE_HOST_ONLY;
+	return m == MODE_NAT || m == MODE_ROUTED || m == MODE_HOST_ONLY || m == MODE_NAT_PER_VM;
 }
 
 /* The host's own interface in a host-only network, made anew when its address changes. */
@@ -490,6 +519,7 @@ void services_network_end(struct daemon *d, struct run_network *n)
 	if (!n->gateway)
 		return;
 	forwards_end(d, n);
+	vm_network_end(d, n);
 	gateway_set_sink(n->gateway, GATEWAY_DNS, NULL);
 	end_dhcp(n);
 	dns_server_del_conf(d->dns, n->domain);

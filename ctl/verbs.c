@@ -57,7 +57,7 @@ static const struct rpc_method methods[] = {
 	{"nat.kill", verb_nat_kill, {NAME("net"), NAME("proto"), NAME("inside"), TEXT("remote")}, true},
 	{"forward.list", verb_forward_list, {TEXT("net")}, false},
 	{"forward.add", verb_forward_add,
-	 {NAME("net"), NAME("proto"), NAME("listen"), NAME("to"), FLAG("may_exist")}, true},
+	 {NAME("net"), NAME("proto"), NAME("listen"), NAME("to"), TEXT("port"), FLAG("may_exist")}, true},
 	{"forward.del", verb_forward_del,
 	 {NAME("net"), NAME("proto"), NAME("listen"), FLAG("if_exists")}, true},
 

@@ -156,7 +156,8 @@ static void set_remaining(json_t *o, int64_t seconds)
 static json_t *lease_object(const struct lease *l, int64_t now)
 {
 	json_t *o = json_object();
-	verbs_set_text(o, "network", lease_pool_name(l->pool));
+	const char *pool = lease_pool_name(l->pool); /* "NETWORK", or "NETWORK/PORT" in mode nat-per-vm */
+	json_object_set_new(o, "network", json_stringn(pool, strcspn(pool, "/")));
 	verbs_set_mac(o, "mac", l->mac);
 	verbs_set_ip(o, "address", l->address);
 	verbs_set_text(o, "hostname", *l->hostname ? l->hostname : NULL);
@@ -165,12 +166,18 @@ static json_t *lease_object(const struct lease *l, int64_t now)
 	return o;
 }
 
+static bool is_of_network(const char *pool, const char *network)
+{
+	size_t n = strcspn(pool, "/");
+	return strlen(network) == n && memcmp(pool, network, n) == 0;
+}
+
 static void lease_each(void *arg, const struct lease *l)
 {
 	struct lease_job *job = arg;
 	if (!lease_is_current(l, job->now))
 		return;
-	if (job->only && strcmp(lease_pool_name(l->pool), job->only) != 0)
+	if (job->only && !is_of_network(lease_pool_name(l->pool), job->only))
 		return;
 	job->count++;
 	if (job->list)

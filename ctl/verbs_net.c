@@ -215,7 +215,7 @@ static json_t *forward_object(const struct cfg_network *n, const struct cfg_forw
 	verbs_set_text(o, "proto", proto_name(f->proto));
 	verbs_set_text(o, "listen", listen);
 	verbs_set_text(o, "to", to);
-	json_object_set_new(o, "port", json_null());
+	verbs_set_text(o, "port", f->port);
 	return o;
 }
 
@@ -286,7 +286,7 @@ int verb_forward_add(struct rpc_call *c)
 			       : rpc_fail(c, RPC_EXIT_ERROR, "forward %s %s of network '%s' exists already",
 					  rpc_string(c, "proto"), rpc_string(c, "listen"), r->cfg->name);
 	char *yaml = verbs_flow("proto", rpc_string(c, "proto"), "listen", rpc_string(c, "listen"),
-				"to", rpc_string(c, "to"), NULL);
+				"to", rpc_string(c, "to"), "port", rpc_string(c, "port"), NULL);
 	snprintf(path, sizeof(path), "networks/%s/forward/+", r->cfg->name);
 	int ret = yaml ? verbs_edit(c, path, yaml, false) : rpc_fail(c, RPC_EXIT_ERROR, "out of memory");
 	free(yaml);

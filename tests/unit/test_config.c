@@ -105,8 +105,6 @@ static const struct bad {
 	 "'subnet' is missing: mode 'routed' needs it"},
 	{UP "networks: {a: {vlan: 1, mode: host-only}}\n", 3, 12,
 	 "'subnet' is missing: mode 'host-only' needs it"},
-	{UP "networks: {a: {vlan: 1, mode: nat-per-vm}}\n", 3, 31,
-	 "mode 'nat-per-vm' is not built yet"},
 	{UP "networks: {a/b: {vlan: 1, mode: internal}}\n", 3, 12, "'a/b' is not a network name"},
 	{UP "networks: {\"100\": {vlan: 1, mode: internal}}\n", 3, 12, "looks like a VLAN number"},
 	{UP "networks: {a: {vlan: 1, mode: nat}}\n", 3, 12,
@@ -140,7 +138,7 @@ static const struct bad {
 	{NET("gateway: fd00--1"), 4, 21, "must be an IPv4 address"},
 	{NET("mtu: 100"), 4, 17, "mtu 100 is out of range (576 to 65535)"},
 	{UP "networks: {a: {vlan: 1, mode: bridged, dhcp: true}}\n", 3, 40,
-	 "'dhcp' does not go with mode 'bridged' (only with nat, host-only, routed)"},
+	 "'dhcp' does not go with mode 'bridged' (only with nat, host-only, routed, nat-per-vm)"},
 	{UP "networks: {a: {vlan: 1, mode: internal, gateway: 10.0.0.1}}\n", 3, 41,
 	 "'gateway' does not go with mode 'internal'"},
 	{UP "networks: {a: {vlan: 1, mode: internal, routes: []}}\n", 3, 41,
@@ -199,8 +197,8 @@ static const struct bad {
 	 "target 10.10.11.2 is outside the subnet 10.10.10.0/24"},
 	{NET("forward: [{proto: tcp, listen: ':80', to: '10.10.10.1:80'}]"), 4, 54,
 	 "10.10.10.1 is the gateway"},
-	{NET("forward: [{proto: tcp, listen: ':80', to: 'a:80', port: p}]"), 4, 62,
-	 "'port' is not built yet"},
+	{NET("forward: [{proto: tcp, listen: ':80', to: 'a:80', port: p}]"), 4, 68,
+	 "'port' goes with mode nat-per-vm only"},
 	{NET("forward: [{proto: tcp, listen: ':80', to: 'a:80'}, {proto: tcp, listen: "
 	     "'127.0.0.1:80', to: 'b:80'}]"),
 	 4, 84, "already leads to a of network 'lab'"},
@@ -761,7 +759,8 @@ static void test_edit_refused(void **state)
 		{"networks/quiet", NULL, false,
 		 "port 'vm4': network 'quiet' is not defined\nport 'veth[0-9]*': network 'quiet' "
 		 "is not defined\n"},
-		{"uplinks/wan", NULL, false, "network 'dmz': uplink 'wan' is not defined\n"},
+		{"uplinks/wan", NULL, false, "network 'dmz': uplink 'wan' is not defined\n"
+			    "network 'own': uplink 'wan' is not defined\n"},
 		{"ports/n", "{type: dgram", false, "ports/n: missing comma in flow mapping\n"},
 		{"ports/n", "word", false,
 		 "port 'n': port must be a mapping such as {key: value}\n"},
@@ -835,7 +834,7 @@ static void test_files(void **state)
 /* Every tests/config/bad/NAME.yaml is answered with NAME.err, to the letter. */
 static void test_bad_files(void **state)
 {
-	static const char *const names[] = {"typos", "contradictions", "unbuilt", "syntax"};
+	static const char *const names[] = {"typos", "contradictions", "unbuilt", "syntax", "modes", "vms"};
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		char path[120], want[8000] = "", *said = NULL;
 		size_t size;
