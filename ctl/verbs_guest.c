@@ -315,7 +315,8 @@ int verb_dns_list(struct rpc_call *c)
 static const struct {
 	uint8_t proto;
 	const char *name;
-} protos[] = {{IPPROTO4_TCP, "tcp"}, {IPPROTO4_UDP, "udp"}, {IPPROTO4_ICMP, "icmp"}};
+} protos[] = {{IPPROTO4_TCP, "tcp"}, {IPPROTO4_UDP, "udp"}, {IPPROTO4_ICMP, "icmp"},
+	   {IPPROTO4_GRE, "gre"}, {IPPROTO4_ESP, "esp"}};
 
 static const char *proto_name(uint8_t proto)
 {
@@ -325,10 +326,11 @@ static const char *proto_name(uint8_t proto)
 	return "?";
 }
 
-static void set_endpoint(json_t *o, const char *key, be32 addr, uint16_t port)
+static void set_endpoint(json_t *o, const char *key, uint8_t proto, be32 addr, uint16_t port)
 {
 	char buf[IP4_PORT_STRLEN];
-	verbs_set_text(o, key, ip4_port_format(addr, port, buf));
+	bool portless = proto == IPPROTO4_GRE || proto == IPPROTO4_ESP;
+	verbs_set_text(o, key, portless ? ip4_format(addr, buf) : ip4_port_format(addr, port, buf));
 }
 
 static json_t *session_object(struct daemon *d, const struct nat_row *r)
@@ -336,10 +338,10 @@ static json_t *session_object(struct daemon *d, const struct nat_row *r)
 	json_t *o = json_object();
 	verbs_set_text(o, "network", r->network);
 	verbs_set_text(o, "proto", proto_name(r->proto));
-	set_endpoint(o, "inside", r->inside, r->inside_port);
-	set_endpoint(o, "outside", r->outside, r->outside_port);
+	set_endpoint(o, "inside", r->proto, r->inside, r->inside_port);
+	set_endpoint(o, "outside", r->proto, r->outside, r->outside_port);
 	/* an ICMP echo has one id on its outside, which stands for both ports there */
-	set_endpoint(o, "remote", r->remote,
+	set_endpoint(o, "remote", r->proto, r->remote,
 		     r->proto == IPPROTO4_ICMP ? r->outside_port : r->remote_port);
 	verbs_set_text(o, "state", r->state);
 	verbs_set_int(o, "expires", r->expires_s);

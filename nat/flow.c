@@ -219,6 +219,8 @@ void flow_map_enter(struct flow_table *t, struct mapping *m)
 			  key_hash(&t->map_in, map_key(m->domain, m->proto, m->inside, m->iport)));
 		m->in_in = true;
 	}
+	if (!flow_has_ports(m->proto))
+		return; /* nothing comes in but what is of a session */
 	table_add(&t->map_out, &m->out,
 		  key_hash(&t->map_out, map_key(m->up_domain, m->proto, m->outside, m->oport)));
 	m->in_out = true;
@@ -251,9 +253,11 @@ void flow_map_unused(struct flow_table *t, struct mapping *m)
 	}
 	map_unlink(t, m);
 	/* what was never seen outside needs no hold */
-	ports_release(&m->up->ports, m->proto, be16toh(m->oport), m->used ? owner_of(g) : 0, t->now);
+	if (m->oport) {
+		ports_release(&m->up->ports, m->proto, be16toh(m->oport), m->used ? owner_of(g) : 0, t->now);
+		g->n_ports--;
+	}
 	pool_put(&t->mappings, m);
-	g->n_ports--;
 	g->n_mappings--;
 	guest_forget_idle(t, g);
 }
@@ -313,6 +317,8 @@ static int pick_port(struct flow_table *t, struct gateway *gw, struct guest *g, 
 		.now = t->now,
 	};
 
+	if (!flow_has_ports(proto))
+		return 0;
 	*ret_why = DROP_NAT_PORTS;
 	if (gw->conf.port_block && !local)
 		return pick_in_blocks(gw->up, g, gw->conf.port_block, &want, ret_why);
@@ -350,7 +356,7 @@ struct mapping *flow_map_new(struct flow_table *t, struct leg *leg, uint8_t prot
 		guest_forget_idle(t, g);
 		return NULL;
 	}
-	g->n_ports++;
+	g->n_ports += port > 0;
 	*m = (struct mapping){
 		.gw = gw,
 		.leg = leg,
@@ -464,7 +470,7 @@ struct session *flow_new(struct flow_table *t, struct worker *w, struct mapping 
 	s->hairpin = r->remote == m->outside;
 	if (flow_find_in(t, in_key(s)) || flow_find_out(t, out_key(s))) {
 		pool_put(&t->sessions, s);
-		*ret_why = DROP_NAT_PORTS;
+		*ret_why = flow_has_ports(m->proto) ? DROP_NAT_PORTS : DROP_NAT_PAIR;
 		return NULL;
 	}
 	struct guest *g = guest_get(t, m->domain, m->inside);

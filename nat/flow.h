@@ -9,6 +9,10 @@
  * session; those of forwards are fixed and stay.  Ports of ICMP echo are the id, the
  * remote's is 0.
  *
+ * GRE and ESP have no ports: their mapping is of the guest's address alone, and only a session, that
+ * is, a pair of addresses, leads back in.  So one remote can have one such guest at a time; the
+ * second is refused (NAT_PAIR).
+ *
  * A session is found by the packet's addresses as they stand, from either side, in
  * one look-up.  The address it shows to the inside (`seen`) is the remote's own, except where the
  * gateway stands for a server (DNS over TCP).
@@ -29,6 +33,7 @@
 #include "nat/neigh.h"
 #include "nat/ports.h"
 #include "net/drop.h"
+#include "net/headers.h"
 #include "net/table.h"
 #include "net/types.h"
 #include "net/wheel.h"
@@ -47,6 +52,12 @@ static inline struct flow_key flow_key(domain_idx d, uint8_t proto, be32 src, be
 {
 	return (struct flow_key){(uint64_t)src << 32 | dst, (uint64_t)sport << 48 |
 					(uint64_t)dport << 32 | (uint64_t)d << 8 | proto};
+}
+
+/* Whether a protocol is told apart by ports (or by ids, as ICMP echo is). */
+static inline bool flow_has_ports(uint8_t proto)
+{
+	return proto != IPPROTO4_GRE && proto != IPPROTO4_ESP;
 }
 
 #define FLOW_HEAVY_CLASSES 18u
@@ -144,7 +155,7 @@ struct flow_remote {
 	be16 rport;
 };
 /* A session of m that lives until `expires`.  *ret_why: NAT_SESSIONS, NAT_TABLE, or NAT_PORTS
- * when one of its keys is another session's. */
+ * (NAT_PAIR where there are no ports) when one of its keys is another session's. */
 struct session *flow_new(struct flow_table *t, struct worker *w, struct mapping *m,
 			 const struct flow_remote *r, nsec_t expires, enum drop_reason *ret_why);
 void flow_end(struct flow_table *t, struct session *s); /* and its mapping, if that was its last */

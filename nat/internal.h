@@ -6,6 +6,7 @@
  *	napt_icmp.c ICMP errors about translated packets
  *	routing.c   forwarding without translation, between routed networks
  *	frag.c      fragments: the others follow the first; cutting what is too large
+ *	syn_wait.c  SYNs from outside that nobody has asked for
  *	icmp.c      ICMP and RST of our own, rate-limited
  *	forward.c   forwards
  *	nat.c       the object that owns the tables; time; lists for people
@@ -73,6 +74,15 @@ struct frag {
 	uint32_t from[FRAG_RANGES], to[FRAG_RANGES];
 };
 
+/* A SYN that nobody has asked for: a copy, until it is answered. */
+#define SYN_WAIT_MAX 128u
+#define SYN_WAIT (6 * NSEC_PER_SEC) /* RFC 5382 REQ-4 */
+struct syn_wait {
+	struct pkt *k;
+	struct uplink *u; /* NULL: gone */
+	nsec_t due;
+};
+
 struct nat {
 	struct sw *sw;
 	struct route_table *routes; /* to struct route */
@@ -82,6 +92,8 @@ struct nat {
 	struct frag frags[FRAGS_MAX];
 	uint8_t frags_held_of[1024]; /* by a hash of the source */
 	unsigned frags_held;
+	struct syn_wait syn[SYN_WAIT_MAX]; /* a ring */
+	unsigned syn_first, n_syn;
 	nsec_t frags_due; /* when the first of those that hold something ends */
 	uint64_t random[2], random_count;
 	struct gateway *gateways;
@@ -216,6 +228,12 @@ nsec_t frag_advance(struct nat *n, struct worker *w, nsec_t now); /* the next ti
 /* Cuts t->k into pieces that fit out's MTU and sends each to dst.  DROP_NONE: t->k is taken. */
 enum drop_reason frag_cut(struct transit *t, struct neigh_if *out, struct mac dst);
 void frag_forget(struct nat *n, struct worker *w, const struct neigh_if *nif);
+
+/* syn_wait.c */
+void syn_wait(struct uplink *u, const struct transit *t); /* t->k was refused, and stays */
+nsec_t syn_wait_advance(struct nat *n, struct worker *w, nsec_t now); /* the next time; 0 = never */
+void syn_wait_forget(struct nat *n, const struct uplink *u);
+void syn_wait_fini(struct nat *n, struct pkt_pool *pool);
 
 /* icmp.c: all answer the frame t->k by way of the interface it came from, and leave it. */
 bool bucket_take(struct token_bucket *b, nsec_t now);

@@ -26,10 +26,12 @@ struct l4_ports { /* the first four bytes of TCP and UDP */
 /* Ports as the keys have them: of ICMP echo the id at the guest's side, 0 at the other. */
 static inline struct l4_ports ports_of(const struct pkt *k, enum side s)
 {
-	if (likely(k->ip_proto != IPPROTO4_ICMP)) {
+	if (likely(k->ip_proto == IPPROTO4_TCP || k->ip_proto == IPPROTO4_UDP)) {
 		const struct udp_hdr *u = pkt_udp(k); /* at the same place in TCP */
 		return (struct l4_ports){u->sport, u->dport};
 	}
+	if (k->ip_proto != IPPROTO4_ICMP)
+		return (struct l4_ports){0, 0};
 	be16 id = pkt_icmp(k)->id;
 	return s == TO_OUTSIDE ? (struct l4_ports){id, 0} : (struct l4_ports){0, id};
 }
@@ -51,6 +53,8 @@ static nsec_t timeout_of(const struct session *s)
 	switch (s->m->proto) {
 	case IPPROTO4_TCP:
 		return tcp_timeout(g, s->state);
+	case IPPROTO4_GRE:
+	case IPPROTO4_ESP:
 	case IPPROTO4_UDP:
 		return s->m->local ? GATEWAY_LOCAL_TIMEOUT_S * NSEC_PER_SEC : g->udp_ns;
 	default:
@@ -103,6 +107,9 @@ static inline void rewrite_l4(struct pkt *k, struct l4_ports p, be16 d_addr, be1
 	case IPPROTO4_UDP:
 		rewrite_udp(k, d_addr, d_full);
 		break;
+	case IPPROTO4_GRE: /* no pseudo-header in its checksum (RFC 2784 2.3), none at all in ESP's */
+	case IPPROTO4_ESP:
+		return;
 	default:
 		i = pkt_icmp(k);
 		i->csum = csum_apply(i->csum, d_full);
@@ -345,7 +352,7 @@ static enum drop_reason cross(struct session *s, struct transit *t, enum side to
 static inline enum drop_reason untranslatable(const struct pkt *k, uint8_t echo)
 {
 	if (unlikely(!(k->flags & PKT_L4)))
-		return k->flags & PKT_FRAGMENT ? DROP_NAT_FRAGMENT : DROP_NAT_PROTOCOL;
+		return flow_has_ports(k->ip_proto) ? DROP_NAT_PROTOCOL : DROP_NONE;
 	switch (k->ip_proto) {
 	case IPPROTO4_TCP:
 	case IPPROTO4_UDP:
@@ -504,6 +511,13 @@ static bool filter_admits(const struct mapping *m, be32 remote)
 	}
 }
 
+static enum drop_reason unsolicited(struct uplink *u, const struct transit *t, enum drop_reason why)
+{
+	if (t->k->ip_proto == IPPROTO4_TCP && opens_tcp(t->k) && !ip4_is_martian(pkt_ip4(t->k)->src))
+		syn_wait(u, t);
+	return why;
+}
+
 static enum drop_reason first_in(struct uplink *u, struct transit *t, struct l4_ports p,
 				 struct session **ret_session)
 {
@@ -515,9 +529,9 @@ static enum drop_reason first_in(struct uplink *u, struct transit *t, struct l4_
 
 	f->now = t->now;
 	if (!m || ip->proto == IPPROTO4_ICMP)
-		return DROP_NAT_NO_MAPPING;
+		return unsolicited(u, t, DROP_NAT_NO_MAPPING);
 	if (!filter_admits(m, ip->src))
-		return DROP_NAT_FILTERED;
+		return unsolicited(u, t, DROP_NAT_FILTERED);
 	if (ip4_is_martian(ip->src))
 		return DROP_GW_MARTIAN;
 	if (routing_is_inside(u, ip->src))

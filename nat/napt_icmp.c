@@ -88,6 +88,8 @@ static void put_quote(const struct quote *q, be32 src, be16 sport, be32 dst, be1
 	q->ip->csum = csum_apply(q->ip->csum, d_addr);
 	q->ip->src = src;
 	q->ip->dst = dst;
+	if (!flow_has_ports(q->ip->proto))
+		return;
 	if (q->ip->proto == IPPROTO4_ICMP) {
 		q->l4.icmp->id = sport ? sport : dport;
 		return;
@@ -118,6 +120,9 @@ static bool quoted_ports(const struct quote *q, uint8_t echo, bool id_is_src, be
 		*ret_dport = q->l4.ports->dport;
 		return true;
 	}
+	*ret_sport = *ret_dport = 0;
+	if (!flow_has_ports(q->ip->proto))
+		return true;
 	if (q->ip->proto != IPPROTO4_ICMP || q->l4.icmp->type != echo)
 		return false;
 	*ret_sport = id_is_src ? q->l4.icmp->id : 0;

@@ -61,6 +61,7 @@ void nat_free(struct nat *n)
 		gateway_free(n->gateways);
 	while (n->uplinks)
 		uplink_free(n->uplinks);
+	syn_wait_fini(n, sw_main_pool(n->sw));
 	neigh_table_fini(&n->neigh);
 	flow_fini(&n->flow);
 	route_table_free(n->routes);
@@ -102,8 +103,8 @@ nsec_t nat_tick(struct port *p, struct nat *n, struct worker *w, nsec_t now)
 		return 0;
 	flow_advance(&n->flow, w, now);
 	neigh_advance(&n->neigh, w, now);
-	nsec_t frags = frag_advance(n, w, now);
-	return nat_sooner(frags, nat_sooner(wheel_next(&n->flow.wheel), wheel_next(&n->neigh.wheel)));
+	nsec_t own = nat_sooner(frag_advance(n, w, now), syn_wait_advance(n, w, now));
+	return nat_sooner(own, nat_sooner(wheel_next(&n->flow.wheel), wheel_next(&n->neigh.wheel)));
 }
 
 void nat_add_ticker(struct nat *n, struct worker *w, struct port *p)
@@ -227,6 +228,10 @@ static const char *state_name(const struct session *s)
 		return tcp_track_name(s->state);
 	case IPPROTO4_UDP:
 		return "udp";
+	case IPPROTO4_GRE:
+		return "gre";
+	case IPPROTO4_ESP:
+		return "esp";
 	default:
 		return "icmp";
 	}

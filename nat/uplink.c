@@ -149,6 +149,7 @@ static void do_detach(struct worker *w, void *arg)
 		g->up = NULL;
 	}
 	frag_forget(n, w, &u->nif);
+	syn_wait_forget(n, u);
 	neigh_if_flush(&n->neigh, &u->nif, w);
 	neigh_forget_origin(&n->neigh, u->port, w);
 	nat_del_ticker(n, w, u->port);

@@ -80,6 +80,7 @@
 	X(NAT_FILTERED, "nat-filtered", "from outside, refused by the filtering mode")             \
 	X(NAT_NOT_SYN, "nat-not-syn", "TCP from inside that belongs to no session; answered with RST")                \
 	X(NAT_PORTS, "nat-ports", "no outside port left")                                          \
+	X(NAT_PAIR, "nat-pair", "GRE or ESP to a remote that another guest has")                   \
 	X(NAT_SESSIONS, "nat-sessions", "the guest is at its session limit")                       \
 	X(NAT_MAPPINGS, "nat-mappings", "the guest is at its limit of mappings")                   \
 	X(NAT_PORT_QUOTA, "nat-port-quota", "the guest is at its limit of outside ports")          \

@@ -294,6 +294,64 @@ static void tcp_without_syn_is_reset(void **state)
 	assert_int_equal(nb_drops(gateway_port(x->gw), DROP_NAT_NOT_SYN), 1);
 }
 
+static void syn_from_outside(struct nb *x, uint16_t dport)
+{
+	struct nb_pkt p = nb_in(6, R1, 80, dport);
+
+	p.flags = TCP_SYN;
+	nb_send(x, x->world, &p);
+}
+
+/* RFC 5382 REQ-4, and REQ-2: a SYN from inside within the six seconds is the other half. */
+static void unsolicited_syn_waits_six_seconds(void **state)
+{
+	struct nb *x = *state;
+	uint16_t port;
+
+	syn_from_outside(x, 3333);
+	syn_from_outside(x, 3333); /* sent again: one answer */
+	nb_step(x, 5900);
+	assert_int_equal(x->world->n_out, 0);
+	nb_step(x, 200);
+	struct nb_pkt e = only(x->world);
+	assert_int_equal(e.type, ICMP4_UNREACHABLE);
+	assert_int_equal(x->world->out[0].bytes[35], ICMP4_UNREACH_PORT);
+	assert_int_equal(e.dst, R1);
+	assert_int_equal(nb_drops(uplink_port(x->up), DROP_NAT_NO_MAPPING), 2);
+
+	struct nb_pkt p = nb_out(6, G1, 6000, R2, 80); /* a mapping, but R1 is a stranger to it */
+	p.flags = TCP_SYN;
+	port = out_once(x, p).sport;
+	syn_from_outside(x, port);
+	assert_int_equal(nb_drops(uplink_port(x->up), DROP_NAT_FILTERED), 1);
+	p.dst = R1;
+	assert_int_equal(out_once(x, p).sport, port);
+	nb_step(x, 7000);
+	assert_int_equal(x->world->n_out, 0);
+	syn_from_outside(x, port); /* sent again: simultaneous open */
+	assert_int_equal(only(x->guest).flags, TCP_SYN);
+	nb_step(x, 400000); /* long past the transitory timer */
+	struct nat_row *row;
+	size_t n;
+	assert_int_equal(nat_list(x->nat, NULL, &row, &n), 0);
+	assert_int_equal(n, 1);
+	assert_string_equal(row[0].state, "established");
+	free(row);
+}
+
+static void unsolicited_syns_are_limited(void **state)
+{
+	struct nb *x = *state;
+
+	for (unsigned i = 0; i < 2 * SYN_WAIT_MAX; i++)
+		syn_from_outside(x, (uint16_t)(2000 + i));
+	assert_int_equal(x->nat->n_syn, SYN_WAIT_MAX);
+	nb_step(x, 6100);
+	assert_int_equal(x->nat->n_syn, 0);
+	assert_int_equal(x->world->n_out, SYN_WAIT_MAX);
+	syn_from_outside(x, 2000); /* one is left to be freed with the rest */
+}
+
 static void mss_is_clamped(void **state)
 {
 	struct nb *x = *state;
@@ -452,15 +510,62 @@ static void sixty_thousand_mappings(void **state)
 	assert_int_equal(sessions(x), 60000);
 }
 
+static struct nb_pkt gre_back(uint8_t proto)
+{
+	return (struct nb_pkt){.dst_mac = UP_MAC, .src_mac = WORLD_MAC, .proto = proto, .src = R1,
+			       .dst = OUTSIDE, .payload = 20, .no_csum = true};
+}
+
+/* GRE and ESP by the pair of addresses. */
+static void protocols_without_ports(void **state)
+{
+	struct nb *x = *state;
+	static const uint8_t protos[] = {47, 50};
+
+	for (unsigned i = 0; i < 2; i++) {
+		struct nb_pkt p = nb_out(protos[i], G1, 0x1234, R1, 0x5678), back = gre_back(protos[i]);
+		uint8_t sent[256];
+		p.no_csum = true;
+		size_t len = nb_build(sent, &p);
+		nb_send(x, x->world, &back); /* nobody has called */
+		assert_int_equal(nb_drops(uplink_port(x->up), DROP_NAT_NO_MAPPING), 3 * i + 1);
+		nb_send(x, x->guest, &p);
+		assert_int_equal(x->world->n_out, 1);
+		const uint8_t *o = x->world->out[0].bytes;
+		assert_int_equal(nb_sum(0, o + 14, 20), 0xffff);
+		assert_memory_equal(o + 26, &(be32){OUTSIDE}, 4);
+		assert_memory_equal(o + 34, sent + 34, len - 34); /* the payload is as it was */
+		nb_send(x, x->world, &back);
+		assert_int_equal(x->guest->n_out, 1);
+		assert_memory_equal(x->guest->out[0].bytes + 30, &(be32){G1}, 4);
+		p.src = G2; /* the same remote is taken, another is not */
+		p.src_mac = G2_MAC;
+		nb_clear(x);
+		nb_send(x, x->guest, &p);
+		assert_int_equal(nb_drops(gateway_port(x->gw), DROP_NAT_PAIR), i + 1);
+		p.dst = R2;
+		nb_send(x, x->guest, &p);
+		assert_int_equal(x->world->n_out, 1);
+		nb_clear(x);
+		set_filtering(x, GATEWAY_FILTER_ENDPOINT_INDEPENDENT); /* of no effect here */
+		back.src = IP(192, 0, 2, 77);
+		nb_send(x, x->world, &back);
+		assert_int_equal(x->guest->n_out, 0);
+		nb_step(x, 301000);
+		assert_int_equal(sessions(x), 0);
+		back.src = R1;
+		nb_send(x, x->world, &back);
+		assert_int_equal(x->guest->n_out, 0);
+	}
+}
+
 static void other_protocols(void **state)
 {
 	struct nb *x = *state;
-	struct nb_pkt gre = nb_out(47, G1, 0, R1, 0), back = {.proto = 47, .src = R1, .dst = OUTSIDE};
+	struct nb_pkt sctp = nb_out(132, G1, 0, R1, 0), back = gre_back(132);
 
-	nb_send(x, x->guest, &gre);
+	nb_send(x, x->guest, &sctp);
 	assert_int_equal(nb_drops(gateway_port(x->gw), DROP_NAT_PROTOCOL), 1);
-	back.dst_mac = UP_MAC;
-	back.src_mac = WORLD_MAC;
 	nb_send(x, x->world, &back);
 	assert_int_equal(nb_drops(uplink_port(x->up), DROP_NAT_PROTOCOL), 1);
 	assert_int_equal(x->world->n_out + x->guest->n_out, 0);
@@ -553,10 +658,10 @@ static size_t build_error(uint8_t *f, uint64_t dst_mac, uint64_t src_mac, be32 f
 static void icmp_error_from_outside(void **state)
 {
 	struct nb *x = *state;
-	static const uint8_t protos[] = {17, 6, 1};
+	static const uint8_t protos[] = {17, 6, 1, 50};
 	uint8_t f[256];
 
-	for (unsigned i = 0; i < 3; i++) {
+	for (unsigned i = 0; i < 4; i++) {
 		struct nb_pkt p = nb_out(protos[i], G1, 5000, R1, 33434), q;
 		p.flags = TCP_SYN;
 		nb_send(x, x->guest, &p);
@@ -575,7 +680,7 @@ static void icmp_error_from_outside(void **state)
 		memcpy(&q.src, inner.bytes + 26, 4);
 		assert_int_equal(q.src, G1);
 		assert_int_equal(nb_get16(inner.bytes + (protos[i] == 1 ? 38 : 34)), 5000);
-		if (protos[i] != 1) { /* the whole of it was quoted but for the last 8 bytes */
+		if (protos[i] == 6 || protos[i] == 17) { /* the whole of it was quoted but for the last 8 bytes */
 			uint8_t sent[256];
 			nb_build(sent, &p);
 			size_t field = protos[i] == 6 ? 16 : 6;
@@ -583,7 +688,7 @@ static void icmp_error_from_outside(void **state)
 		}
 		nb_clear(x);
 	}
-	assert_int_equal(sessions(x), 3); /* RFC 4787 REQ-12 */
+	assert_int_equal(sessions(x), 4); /* RFC 4787 REQ-12 */
 }
 
 static void icmp_error_forged(void **state)
@@ -883,8 +988,11 @@ int main(void)
 		T(tcp_timers),
 		T(tcp_reset_does_not_end),
 		T(tcp_without_syn_is_reset),
+		T(unsolicited_syn_waits_six_seconds),
+		T(unsolicited_syns_are_limited),
 		T(mss_is_clamped),
-		T(guest_session_limit), T(other_protocols),
+		T(guest_session_limit), T(protocols_without_ports),
+		T(other_protocols),
 		T(guest_mapping_limit),
 		T(guest_port_limit),
 		T(guest_rate_limit),
