@@ -6,6 +6,9 @@
 #include "nat/internal.h"
 
 #define FLOW_TICK (500 * NSEC_PER_MSEC)
+/* Usual, for the size of the mappings' tables: buckets spread over more pages than they fill are
+ * resident all the same.  Fewer sessions make longer chains for first packets, no less room. */
+#define SESSIONS_A_MAPPING 4u
 
 int flow_init(struct flow_table *t, uint32_t max, nsec_t now)
 {
@@ -14,7 +17,8 @@ int flow_init(struct flow_table *t, uint32_t max, nsec_t now)
 		lru_init(&t->heavy[i]);
 	wheel_init(&t->wheel, now, FLOW_TICK);
 	if (table_init(&t->in, max) < 0 || table_init(&t->out, max) < 0 ||
-	    table_init(&t->map_in, max) < 0 || table_init(&t->map_out, max) < 0 ||
+	    table_init(&t->map_in, max / SESSIONS_A_MAPPING) < 0 ||
+	    table_init(&t->map_out, max / SESSIONS_A_MAPPING) < 0 ||
 	    table_init(&t->by_addr, max) < 0 ||
 	    pool_init(&t->sessions, sizeof(struct session), max) < 0 ||
 	    pool_init(&t->mappings, sizeof(struct mapping), max) < 0 ||

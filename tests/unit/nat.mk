@@ -29,3 +29,7 @@ FUZZ += fuzz_reass
 fuzz_reass_SRC := tests/fuzz/fuzz_reass.c nat/uplink_host_reass.c net/wire.c net/pkt.c net/csum.c net/parse.c
 UNIT += test_route
 test_route_SRC := tests/unit/test_route.c nat/route.c
+
+TESTPROG += bench/nat_sessions
+bench/nat_sessions_SRC = tests/bench/nat_sessions.c $(NAT_BENCH)
+bench/nat_sessions_LIBS = $(SWITCH_LIBS)
