@@ -891,6 +891,7 @@ static void held_fragments_are_limited(void **state)
 {
 	struct nb *x = *state;
 
+	x->nat->random[0] = x->nat->random[1] = 1; /* which datagrams meet in the table is not left to chance */
 	for (unsigned i = 0; i < 70; i++) {
 		struct nb_pkt f = piece(nb_out(17, G1, 5000, htobe32(be32toh(R1) + i), 53), 800, 80, true);
 		nb_send(x, x->guest, &f);
@@ -901,11 +902,11 @@ static void held_fragments_are_limited(void **state)
 		nb_send(x, x->guest, &f);
 	}
 	assert_int_equal(x->nat->frags_held, 2 * FRAG_HELD_SRC);
-	for (unsigned i = 0; i < 300; i++) {
+	for (unsigned i = 0; i < 400; i++) {
 		struct nb_pkt f = piece(nb_in(17, htobe32(be32toh(R1) + 256 + i), 53, 5000), 800, 80, true);
 		nb_send(x, x->world, &f);
+		assert_true(x->nat->frags_held <= FRAG_HELD_MAX);
 	}
-	assert_in_range(x->nat->frags_held, FRAG_HELD_MAX - FRAG_WAYS, FRAG_HELD_MAX);
 	assert_true(nb_drops(uplink_port(x->up), DROP_NAT_FRAG_LIMIT) > 0);
 	nb_step(x, 31000);
 	assert_int_equal(x->nat->frags_held, 0);
