@@ -95,25 +95,26 @@ static inline void rewrite_udp(struct pkt *k, be16 d_addr, be16 d_full)
 		u->csum = 0xffff;
 }
 
-static inline void rewrite_l4(struct pkt *k, struct l4_ports p, be16 d_addr, be16 d_full,
+static void rewrite_other(struct pkt *k, be16 id, be16 d_full)
+{
+	struct icmp_hdr *i = pkt_icmp(k);
+
+	/* no pseudo-header in GRE's checksum (RFC 2784 2.3), and none that we know in ESP */
+	if (!flow_has_ports(k->ip_proto))
+		return;
+	i->csum = csum_apply(i->csum, d_full);
+	i->id = id;
+}
+
+static inline __attribute__((always_inline)) void rewrite_l4(struct pkt *k, struct l4_ports p, be16 d_addr, be16 d_full,
 			      enum side to)
 {
-	struct icmp_hdr *i;
-
-	switch (k->ip_proto) {
-	case IPPROTO4_TCP:
+	if (likely(k->ip_proto == IPPROTO4_TCP)) {
 		pkt_tcp(k)->csum = apply(k, pkt_tcp(k)->csum, d_addr, d_full);
-		break;
-	case IPPROTO4_UDP:
+	} else if (likely(k->ip_proto == IPPROTO4_UDP)) {
 		rewrite_udp(k, d_addr, d_full);
-		break;
-	case IPPROTO4_GRE: /* no pseudo-header in its checksum (RFC 2784 2.3), none at all in ESP's */
-	case IPPROTO4_ESP:
-		return;
-	default:
-		i = pkt_icmp(k);
-		i->csum = csum_apply(i->csum, d_full);
-		i->id = to == TO_OUTSIDE ? p.sport : p.dport;
+	} else {
+		rewrite_other(k, to == TO_OUTSIDE ? p.sport : p.dport, d_full);
 		return;
 	}
 	pkt_udp(k)->sport = p.sport;
@@ -215,7 +216,7 @@ enum drop_reason transit_send(struct nat *n, struct transit *t, struct neigh_if 
 	return why;
 }
 
-be32 uplink_next(const struct uplink *u, be32 dst)
+static inline be32 next_hop(const struct uplink *u, be32 dst)
 {
 	be32 via = u->conf.gateway;
 	int longest = -1;
@@ -230,6 +231,11 @@ be32 uplink_next(const struct uplink *u, be32 dst)
 		}
 	}
 	return via;
+}
+
+be32 uplink_next(const struct uplink *u, be32 dst)
+{
+	return next_hop(u, dst);
 }
 
 struct neigh *uplink_hop(struct uplink *u, be32 dst)
@@ -248,8 +254,10 @@ enum drop_reason napt_emit(struct session *s, struct transit *t, bool to_outside
 		t->quiet = true;
 		return napt_from_outside(m->up, t);
 	}
-	if (to_outside)
-		return transit_send(n, t, &m->up->nif, &s->hop, uplink_next(m->up, s->remote));
+	if (to_outside) { /* while the neighbour is known, nobody asks for its address */
+		be32 hop = likely(neigh_at(&n->neigh, s->hop) != NULL) ? 0 : next_hop(m->up, s->remote);
+		return transit_send(n, t, &m->up->nif, &s->hop, hop);
+	}
 	if (unlikely(m->local))
 		return gateway_deliver(m->gw, t, be16toh(m->iport));
 	return transit_send(n, t, &m->leg->nif, &m->hop, m->inside);
@@ -313,26 +321,21 @@ static struct frag_way frag_way(const struct session *s, enum side to)
 	};
 }
 
-/* A first fragment, with those that waited for it.  Our own services take none. */
-static enum drop_reason cross_fragment(struct session *s, struct transit *t, enum side to)
+/* A first fragment is about to go; those that waited for it follow.  Our own services take none. */
+static enum drop_reason cross_first(struct session *s, struct transit *t, enum side to,
+				    struct frag_way *ret_way, struct pkt **ret_held)
 {
-	struct nat *n = s->m->gw->nat;
-	struct frag_way way = frag_way(s, to);
-	struct transit first = *t;
-	struct pkt *held = NULL;
-	enum drop_reason why = s->m->local ? DROP_NAT_FRAGMENT : frag_first(n, t, &way, &held);
-
-	if (why)
-		return why;
-	rewrite(t->k, s, to);
-	why = napt_emit(s, t, to == TO_OUTSIDE);
-	frag_release(n, &first, &way, held);
-	return why;
+	*ret_way = frag_way(s, to);
+	return s->m->local ? DROP_NAT_FRAGMENT : frag_first(s->m->gw->nat, t, ret_way, ret_held);
 }
 
 static enum drop_reason cross(struct session *s, struct transit *t, enum side to)
 {
+	struct nat *n = s->m->gw->nat;
 	uint8_t flags = tcp_flags(t->k);
+	struct pkt *held = NULL;
+	struct frag_way way;
+	enum drop_reason why;
 
 	if (unlikely(t->k->ip_proto == IPPROTO4_ICMP &&
 		     t->k->vnet.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM))
@@ -342,10 +345,13 @@ static enum drop_reason cross(struct session *s, struct transit *t, enum side to
 		track_tcp(s, t, to, flags);
 	if (to == TO_OUTSIDE)
 		refresh(s, t);
-	if (unlikely(t->k->flags & PKT_FRAGMENT))
-		return cross_fragment(s, t, to);
+	if (unlikely(t->k->flags & PKT_FRAGMENT) && (why = cross_first(s, t, to, &way, &held)))
+		return why;
 	rewrite(t->k, s, to);
-	return napt_emit(s, t, to == TO_OUTSIDE);
+	why = napt_emit(s, t, to == TO_OUTSIDE);
+	if (unlikely(held))
+		frag_release(n, t, &way, held);
+	return why;
 }
 
 /* Why a packet can neither be of a session nor an error about one. */
