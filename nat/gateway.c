@@ -539,6 +539,7 @@ static void do_set_uplink(struct worker *w, void *arg)
 	if (c->hinders)
 		return;
 	forwards_leave(g);
+	nat_tell_stale(g->nat, w, g, NULL);
 	nat_end_sessions(g->nat, g, NULL);
 	frag_forget(g->nat, w, &g->leg.nif);
 	if (g->up)

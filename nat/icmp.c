@@ -170,3 +170,23 @@ void tcp_reset(struct nat *n, struct neigh_if *nif, struct token_bucket *b, stru
 	n->icmp_sent++;
 	neigh_emit(nif, t->w, e, pkt_eth(t->k)->src);
 }
+
+struct pkt *tcp_build_ack(struct worker *w, be32 src, be16 sport, be32 dst, be16 dport, uint32_t seq)
+{
+	uint8_t room[ETH_HLEN_ + 20 + 20];
+	struct wire o = wire_writer(room, sizeof(room));
+
+	put_eth_blank(&o);
+	put_ip4(&o, 40, IPPROTO4_TCP, src, dst);
+	size_t at = wire_pos(&o);
+	wire_put_u16(&o, be16toh(sport));
+	wire_put_u16(&o, be16toh(dport));
+	wire_put_u32(&o, seq);
+	wire_put_u32(&o, ~seq);
+	wire_put_u8(&o, 5 << 4);
+	wire_put_u8(&o, TCP_ACK);
+	wire_put_zero(&o, 6);
+	csum_t sum = csum_add(csum_pseudo4(src, dst, IPPROTO4_TCP, 20), room + at, 20);
+	wire_patch_u16(&o, at + 16, be16toh(csum_finish(sum)));
+	return pkt_from(worker_pool(w), room, wire_pos(&o));
+}

@@ -169,6 +169,11 @@ void nat_add_ticker(struct nat *n, struct worker *w, struct port *p);
 void nat_del_ticker(struct nat *n, struct worker *w, struct port *p);
 /* Ends sessions of a gateway or an uplink (either NULL = any). */
 size_t nat_end_sessions(struct nat *n, const struct gateway *g, const struct uplink *u);
+/* Before sessions are ended because their uplink changed or went: up to NAT_TOLD_MAX inside TCP peers get a
+ * segment outside any window, whose challenge ACK (RFC 9293 3.10.7.4, RFC 5961) meets our RST, so
+ * that they notice at once.  The others notice with what they send next. */
+#define NAT_TOLD_MAX 256u
+void nat_tell_stale(struct nat *n, struct worker *w, const struct gateway *g, const struct uplink *u);
 /* A private version of t->k: itself, or a copy when others look at it too. */
 bool transit_own(struct transit *t);
 /* Runs fn on a packet offered by the switch and settles its fate. */
@@ -242,6 +247,8 @@ void icmp_error(struct nat *n, struct neigh_if *nif, struct token_bucket *b, str
 /* The error as a frame of its own, from src; NULL when none may be sent. */
 struct pkt *icmp_build_error(struct worker *w, be32 src, const struct pkt *about, uint8_t type,
 			     uint8_t code, uint16_t mtu);
+/* A segment that only acknowledges, Ethernet addresses to be filled in; NULL: no buffer. */
+struct pkt *tcp_build_ack(struct worker *w, be32 src, be16 sport, be32 dst, be16 dport, uint32_t seq);
 void icmp_echo_reply(struct neigh_if *nif, struct transit *t);
 void tcp_reset(struct nat *n, struct neigh_if *nif, struct token_bucket *b, struct transit *t);
 

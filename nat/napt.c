@@ -391,13 +391,14 @@ static enum drop_reason admit_out(struct gateway *g, struct transit *t, be32 dst
 {
 	if (ip4_is_martian(dst))
 		return DROP_GW_MARTIAN;
-	if (!g->up || forbidden(g, dst)) {
-		icmp_error(g->nat, &t->leg->nif, &g->icmp, t, ICMP4_UNREACHABLE, ICMP4_UNREACH_HOST, 0);
-		return DROP_GW_NO_ROUTE;
-	}
+	/* before routes are looked for: an uplink that has gone leaves connections to reset */
 	if (t->k->ip_proto == IPPROTO4_TCP && !opens_tcp(t->k)) {
 		tcp_reset(g->nat, &t->leg->nif, &g->icmp, t);
 		return DROP_NAT_NOT_SYN;
+	}
+	if (!g->up || forbidden(g, dst)) {
+		icmp_error(g->nat, &t->leg->nif, &g->icmp, t, ICMP4_UNREACHABLE, ICMP4_UNREACH_HOST, 0);
+		return DROP_GW_NO_ROUTE;
 	}
 	return DROP_NONE;
 }

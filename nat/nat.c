@@ -186,6 +186,38 @@ size_t nat_end_sessions(struct nat *n, const struct gateway *g, const struct upl
 	return flow_end_if(&n->flow, in_scope, &c);
 }
 
+struct tell {
+	struct nat *n;
+	struct worker *w;
+	struct scope scope;
+	unsigned told;
+};
+
+static void tell_one(void *arg, struct session *s)
+{
+	struct tell *c = arg;
+	struct mapping *m = s->m;
+
+	if (c->told == NAT_TOLD_MAX || m->proto != IPPROTO4_TCP || m->local || s->state == TCPS_RESET ||
+	    s->state == TCPS_CLOSING || !in_scope(s, &c->scope))
+		return;
+	struct transit t = {.w = c->w, .now = worker_now(c->w), .quiet = true};
+	t.k = tcp_build_ack(c->w, s->seen, s->rport, m->inside, m->iport, nat_random(c->n));
+	if (!t.k)
+		return;
+	t.k->l3_off = ETH_HLEN_;
+	c->told++;
+	if (transit_send(c->n, &t, &m->leg->nif, &m->hop, m->inside) != DROP_NONE)
+		pkt_free(worker_pool(c->w), t.k);
+}
+
+void nat_tell_stale(struct nat *n, struct worker *w, const struct gateway *g, const struct uplink *u)
+{
+	struct tell c = {n, w, {g, u, NULL}, 0};
+
+	flow_each(&n->flow, tell_one, &c);
+}
+
 struct end_call {
 	struct nat *n;
 	struct scope scope;

@@ -145,6 +145,7 @@ static void do_detach(struct worker *w, void *arg)
 		if (g->up != u)
 			continue;
 		forwards_leave(g);
+		nat_tell_stale(n, w, g, NULL);
 		nat_end_sessions(n, g, NULL);
 		g->up = NULL;
 	}
@@ -236,6 +237,7 @@ static void do_set_conf(struct worker *w, void *arg)
 			forwards_leave(g);
 	}
 	if (moved) {
+		nat_tell_stale(n, w, NULL, u);
 		nat_end_sessions(n, NULL, u);
 		frag_forget(n, w, &u->nif);
 	}

@@ -110,6 +110,25 @@ quota() {
 	check "and meets it" wait_for 3 dropped "$1" 1
 	check "b does not" pings b 203.0.113.1
 }
+# the uplink gets another address under a connection that only listens
+web() { on wan "$PY" -c 'import socket, time
+l = socket.create_server(("203.0.113.1", 7000)); c, _ = l.accept(); time.sleep(60)'; }
+spawn web
+wait_for 3 listening wan 7000
+spawn on a "$PY" -c 'import errno, socket, sys
+s = socket.create_connection(("203.0.113.1", 7000)); s.settimeout(50)
+try: s.recv(1); why = "end"
+except OSError as e: why = errno.errorcode.get(e.errno, str(e))
+open(sys.argv[1], "w").write(why)' "$T/stale"
+connected() { jctl 'any(.[]; .remote == "203.0.113.1:7000" and .state == "established")' nat list; }
+check "a is connected and says nothing" wait_for 3 connected
+net "" | sed 's/203.0.113.2/203.0.113.7/' | config
+check "the uplink gets another address" ctl config apply
+told() { [ "$(cat "$T/stale" 2>/dev/null)" = ECONNRESET ]; }
+check "a is told at once" wait_for 3 told
+net "" | config
+check "the address of before" ctl config apply
+
 quota nat-port-quota "ports-per-guest: 50"
 quota nat-mappings "mappings-per-guest: 60"
 quota nat-rate "new-sessions-per-second: 20"

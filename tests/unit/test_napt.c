@@ -352,6 +352,41 @@ static void unsolicited_syns_are_limited(void **state)
 	syn_from_outside(x, 2000); /* one is left to be freed with the rest */
 }
 
+/* The uplink has another address: a connection of before is told, and its answer is reset. */
+static void stale_connections_are_told(void **state)
+{
+	struct nb *x = *state;
+	struct uplink_conf c = *uplink_get_conf(x->up);
+	uint16_t port;
+
+	tcp_open(x, 6000, &port);
+	out_once(x, nb_out(17, G1, 5000, R1, 53)); /* UDP has nothing that could be told */
+	c.address.addr = htobe32(be32toh(OUTSIDE) + 5);
+	assert_int_equal(uplink_set_conf(x->up, &c), 0);
+	nb_step(x, 10);
+	assert_int_equal(sessions(x), 0);
+	struct nb_pkt told = only(x->guest);
+	assert_int_equal(told.src, R1);
+	assert_int_equal(told.sport, 80);
+	assert_int_equal(told.dport, 6000);
+	assert_int_equal(told.flags, TCP_ACK);
+	struct nb_pkt p = nb_out(6, G1, 6000, R1, 80); /* the challenge ACK */
+	nb_send(x, x->guest, &p);
+	assert_true(only(x->guest).flags & TCP_RST);
+}
+
+static void not_all_stale_ones_are_told_at_once(void **state)
+{
+	struct nb *x = *state;
+	uint16_t port;
+
+	for (unsigned i = 0; i < NAT_TOLD_MAX + 44; i++)
+		tcp_open(x, (uint16_t)(6000 + i), &port);
+	gateway_set_uplink(x->gw, NULL, NULL);
+	nb_step(x, 10);
+	assert_int_equal(x->guest->n_out, NAT_TOLD_MAX);
+}
+
 static void mss_is_clamped(void **state)
 {
 	struct nb *x = *state;
@@ -991,6 +1026,8 @@ int main(void)
 		T(tcp_without_syn_is_reset),
 		T(unsolicited_syn_waits_six_seconds),
 		T(unsolicited_syns_are_limited),
+		T(stale_connections_are_told),
+		T(not_all_stale_ones_are_told_at_once),
 		T(mss_is_clamped),
 		T(guest_session_limit), T(protocols_without_ports),
 		T(other_protocols),
