@@ -15,6 +15,7 @@ const struct option_def option_defs[OPTIONS] = {
 	[OPT_NAMES] = {"names", 0, VALUE_NONE, NULL, NULL, NULL},
 	[OPT_MAY_EXIST] = {"may-exist", 0, VALUE_NONE, NULL, "may_exist", "no error if it is there"},
 	[OPT_IF_EXISTS] = {"if-exists", 0, VALUE_NONE, NULL, "if_exists", "no error if it is not there"},
+	[OPT_KILL] = {"kill", 0, VALUE_NONE, NULL, "kill", "end its established sessions too"},
 	[OPT_DROPS] = {"drops", 0, VALUE_NONE, NULL, NULL, "only what was lost, and why"},
 	[OPT_PORT] = {"port", 0, VALUE_REQUIRED, "PORT", "port", "what was learned on this port"},
 	[OPT_FOR] = {"for", 0, VALUE_REQUIRED, "qemu|libvirt|cloud-hypervisor", NULL, "text for this hypervisor (qemu)"},
@@ -81,7 +82,8 @@ const struct command commands[] = {
 	 .help = "outside ports that lead to guests"},
 	{"forward", "add", "NET PROTO LISTEN TO [PORT]", "forward.add", MAY,
 	 .help = "e.g. forward add lab tcp 127.0.0.1:2222 10.10.10.10:22"},
-	{"forward", "del", "NET PROTO LISTEN", "forward.del", IF, .help = "end a forward"},
+	{"forward", "del", "NET PROTO LISTEN", "forward.del", IF | OPT_BIT(OPT_KILL),
+	 .help = "end a forward; what is established goes on"},
 
 	{"nat", "list", "[NET]", "nat.list", 0, render_nat_list, .help = "translated sessions"},
 	{"nat", "flush", "[NET]", "nat.flush", 0, render_ended, .help = "end all sessions"},

@@ -59,7 +59,7 @@ static const struct rpc_method methods[] = {
 	{"forward.add", verb_forward_add,
 	 {NAME("net"), NAME("proto"), NAME("listen"), NAME("to"), TEXT("port"), FLAG("may_exist")}, true},
 	{"forward.del", verb_forward_del,
-	 {NAME("net"), NAME("proto"), NAME("listen"), FLAG("if_exists")}, true},
+	 {NAME("net"), NAME("proto"), NAME("listen"), FLAG("if_exists"), FLAG("kill")}, true},
 
 	{"config.show", verb_config_show, {{0}}, false},
 	{"config.diff", verb_config_diff, {{0}}, false},

@@ -308,5 +308,9 @@ int verb_forward_del(struct rpc_call *c)
 					  rpc_string(c, "proto"), rpc_string(c, "listen"), r->cfg->name);
 	snprintf(path, sizeof(path), "networks/%s/forward/#%zu", r->cfg->name,
 		 (size_t)(f - r->cfg->forwards));
-	return verbs_edit(c, path, NULL, false);
+	struct nat_forward gone = {.proto = (uint8_t)key.proto, .listen = key.listen, .listen_port = key.port};
+	int ret = verbs_edit(c, path, NULL, false);
+	if (!ret && rpc_bool(c, "kill") && (r = verbs_network(c, "net")) && r->gateway)
+		nat_forward_kill(r->gateway, &gone);
+	return ret;
 }

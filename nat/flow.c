@@ -278,6 +278,11 @@ void flow_map_leave(struct flow_table *t, struct mapping *m)
 		map_unlink(t, m);
 }
 
+void flow_map_retire(struct flow_table *t, struct mapping *m)
+{
+	map_unlink(t, m);
+}
+
 /* RFC 6888 REQ-4: what one guest may have. */
 static enum drop_reason map_quota(const struct guest *g, const struct gateway_conf *c)
 {

@@ -147,6 +147,8 @@ struct mapping *flow_map_new(struct flow_table *t, struct leg *leg, uint8_t prot
 /* Enters a caller's own mapping (a forward), all its address fields filled in. */
 void flow_map_enter(struct flow_table *t, struct mapping *m);
 void flow_map_leave(struct flow_table *t, struct mapping *m); /* its sessions end */
+/* Out of the tables, while its sessions go on until they end of themselves. */
+void flow_map_retire(struct flow_table *t, struct mapping *m);
 /* Ends a dynamic mapping that got no session. */
 void flow_map_unused(struct flow_table *t, struct mapping *m);
 

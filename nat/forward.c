@@ -2,7 +2,12 @@
  *
  * Each belongs to a gateway and is entered at its uplink, if there is one.  The list is
  * changed only by calls of the main thread, which waits for them, and may therefore be
- * read there. */
+ * read there.
+ *
+ * A forward that is deleted while it has sessions is retired: out of the tables, so that
+ * nothing new comes in and its place can be given anew, but there until its last session has
+ * ended.  What has ended is found by the next call that adds or deletes; until then its
+ * outside port is nobody else's. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,6 +84,46 @@ static void leave(struct gateway *g, struct forward *f)
 		return;
 	flow_map_leave(&g->nat->flow, &f->m);
 	ports_release(&f->m.up->ports, f->f.proto, f->f.listen_port, 0, 0);
+	f->m.up = NULL;
+}
+
+/* A retired forward's port is free again, unless another forward has the place by now. */
+static void release_retired(struct gateway *g, struct forward *f)
+{
+	struct uplink *u = f->m.up;
+
+	if (u && !flow_map_out(&g->nat->flow, f->m.up_domain, f->m.proto, f->m.outside, f->m.oport))
+		ports_release(&u->ports, f->f.proto, f->f.listen_port, 0, 0);
+	f->m.up = NULL;
+}
+
+/* Takes those that have no sessions left off the retired; main frees them. */
+static struct forward *reap(struct gateway *g)
+{
+	struct forward **at = &g->retired, *dead = NULL;
+
+	while (*at) {
+		struct forward *f = *at;
+		if (f->m.n_sessions) {
+			at = &f->next;
+			continue;
+		}
+		release_retired(g, f);
+		*at = f->next;
+		f->next = dead;
+		dead = f;
+	}
+	return dead;
+}
+
+static void free_list(struct forward *f)
+{
+	struct forward *next;
+
+	for (; f; f = next) {
+		next = f->next;
+		free(f);
+	}
 }
 
 void forwards_enter(struct gateway *g)
@@ -91,6 +136,10 @@ void forwards_leave(struct gateway *g)
 {
 	for (struct forward *f = g->forwards; f; f = f->next)
 		leave(g, f);
+	for (struct forward *f = g->retired; f; f = f->next) {
+		flow_map_leave(&g->nat->flow, &f->m);
+		release_retired(g, f);
+	}
 }
 
 void forwards_leave_leg(struct gateway *g, const struct leg *l)
@@ -103,21 +152,18 @@ void forwards_leave_leg(struct gateway *g, const struct leg *l)
 
 void forwards_free(struct gateway *g)
 {
-	struct forward *next;
-
-	for (struct forward *f = g->forwards; f; f = next) {
-		next = f->next;
-		free(f);
-	}
-	g->forwards = NULL;
+	free_list(g->forwards);
+	free_list(g->retired);
+	g->forwards = g->retired = NULL;
 }
 
 struct forward_call {
 	struct gateway *g;
 	struct forward *f;            /* to add; taken when result is 0 */
 	const struct nat_forward *del;
-	struct forward *gone;
+	struct forward *dead; /* for main to free */
 	const struct gateway *owner;
+	size_t ended;
 	int result;
 };
 
@@ -128,6 +174,7 @@ static void do_add(struct worker *w, void *arg)
 	struct forward **at = &g->forwards;
 
 	(void)w;
+	c->dead = reap(g);
 	for (; *at; at = &(*at)->next) {
 		if (same_place(&(*at)->f, &c->f->f))
 			c->owner = g;
@@ -164,6 +211,7 @@ int nat_forward_add(struct gateway *g, const struct nat_forward *f, char *ret_ow
 		return -ENOMEM;
 	c.f->f = *f;
 	worker_call(g->nat->sw, NULL, do_add, &c);
+	free_list(c.dead);
 	if (!c.result)
 		return 0;
 	if (c.owner && ret_owner)
@@ -172,20 +220,31 @@ int nat_forward_add(struct gateway *g, const struct nat_forward *f, char *ret_ow
 	return c.result;
 }
 
+static bool is_place(const struct nat_forward *a, const struct nat_forward *b)
+{
+	return same_place(a, b) && a->listen == b->listen;
+}
+
 static void do_del(struct worker *w, void *arg)
 {
 	struct forward_call *c = arg;
-	struct forward **at = &c->g->forwards;
+	struct gateway *g = c->g;
+	struct forward **at = &g->forwards, *f;
 
 	(void)w;
-	while (*at && !(same_place(&(*at)->f, c->del) && (*at)->f.listen == c->del->listen))
+	while (*at && !is_place(&(*at)->f, c->del))
 		at = &(*at)->next;
-	if (!*at)
+	if (!*at) {
+		c->result = -ENOENT;
 		return;
-	c->gone = *at;
-	leave(c->g, c->gone);
-	*at = c->gone->next;
-	c->g->n_forwards--;
+	}
+	f = *at;
+	*at = f->next;
+	g->n_forwards--;
+	flow_map_retire(&g->nat->flow, &f->m);
+	f->next = g->retired;
+	g->retired = f;
+	c->dead = reap(g);
 }
 
 int nat_forward_del(struct gateway *g, const struct nat_forward *f)
@@ -193,8 +252,39 @@ int nat_forward_del(struct gateway *g, const struct nat_forward *f)
 	struct forward_call c = {.g = g, .del = f};
 
 	worker_call(g->nat->sw, NULL, do_del, &c);
-	free(c.gone);
-	return c.gone ? 0 : -ENOENT;
+	free_list(c.dead);
+	return c.result;
+}
+
+static size_t end_sessions(struct gateway *g, struct forward *f)
+{
+	size_t n = f->m.n_sessions;
+	struct lru_node *l;
+
+	while (f->m.n_sessions && (l = lru_oldest(&f->m.sessions)))
+		flow_end(&g->nat->flow, container_of(l, struct session, of_mapping));
+	return n;
+}
+
+static void do_kill(struct worker *w, void *arg)
+{
+	struct forward_call *c = arg;
+
+	(void)w;
+	for (struct forward *f = c->g->forwards; f; f = f->next)
+		c->ended += is_place(&f->f, c->del) ? end_sessions(c->g, f) : 0;
+	for (struct forward *f = c->g->retired; f; f = f->next)
+		c->ended += is_place(&f->f, c->del) ? end_sessions(c->g, f) : 0;
+	c->dead = reap(c->g);
+}
+
+size_t nat_forward_kill(struct gateway *g, const struct nat_forward *f)
+{
+	struct forward_call c = {.g = g, .del = f};
+
+	worker_call(g->nat->sw, NULL, do_kill, &c);
+	free_list(c.dead);
+	return c.ended;
 }
 
 void nat_forward_list(struct gateway *g, void (*fn)(void *arg, const struct nat_forward *f),

@@ -194,8 +194,12 @@ struct nat_forward {
  * is not the uplink's address.  -EINVAL, -ENOSPC, -ENOMEM.  Without an uplink the forward waits for
  * one. */
 int nat_forward_add(struct gateway *g, const struct nat_forward *f, char *ret_owner);
-/* By proto, listen and listen_port.  Its sessions end.  -ENOENT. */
+/* By proto, listen and listen_port.  Nothing new comes in; its sessions go on until they end.
+ * -ENOENT. */
 int nat_forward_del(struct gateway *g, const struct nat_forward *f);
+/* Ends the sessions of such a forward, and those that deleted ones of this place have left.
+ * Returns how many. */
+size_t nat_forward_kill(struct gateway *g, const struct nat_forward *f);
 /* All of a gateway, in order of adding: fn on the main thread. */
 void nat_forward_list(struct gateway *g, void (*fn)(void *arg, const struct nat_forward *f),
 		      void *arg);

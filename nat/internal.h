@@ -145,6 +145,7 @@ struct gateway {
 	struct udp_socket socket[GATEWAY_SOCKETS];
 	be32 dns_upstream;
 	struct forward *forwards;
+	struct forward *retired; /* deleted, with sessions that go on */
 	uint32_t n_forwards, n_sessions;
 	struct token_bucket icmp;
 };

@@ -53,10 +53,60 @@ static void whole_connection(void **state)
 	assert_true(syn_arrives(x, R2, 2222));
 	assert_int_equal(gateway_sessions(x->gw), 2);
 	assert_int_equal(nat_forward_del(x->gw, &web), 0);
-	assert_int_equal(gateway_sessions(x->gw), 0);
-	assert_false(syn_arrives(x, R1, 2222));
+	assert_int_equal(gateway_sessions(x->gw), 2);
+	assert_false(syn_arrives(x, IP(198, 51, 100, 3), 2222));
+	nat_flush(x->nat, x->gw);
 	assert_int_equal(nat_forward_del(x->gw, &web), -ENOENT);
 	assert_int_equal(nat_forward_add(x->gw, &web, NULL), 0); /* the port is free again */
+}
+
+/* What was open when its forward went stays open, both ways, until it ends or is killed. */
+static void deleted_forward_keeps_its_sessions(void **state)
+{
+	struct nb *x = *state;
+	struct nb_pkt in = nb_in(6, R1, 9999, 2222), out = nb_out(6, G1, 22, R1, 9999), o;
+	struct nat_forward other = web;
+
+	assert_int_equal(nat_forward_add(x->gw, &web, NULL), 0);
+	assert_true(syn_arrives(x, R1, 2222));
+	assert_int_equal(nat_forward_del(x->gw, &web), 0);
+	assert_true(ports_taken(&x->up->ports, 6, 2222));
+	nb_clear(x);
+	out.flags = TCP_SYN | TCP_ACK;
+	nb_send(x, x->guest, &out);
+	assert_int_equal(x->world->n_out, 1);
+	assert_true(nb_read(&x->world->out[0], &o));
+	assert_int_equal(o.sport, 2222);
+	in.flags = TCP_ACK;
+	nb_send(x, x->world, &in);
+	assert_int_equal(x->guest->n_out, 1);
+	assert_false(syn_arrives(x, R2, 2222)); /* nothing new */
+	other.to_port = 23;                     /* the place is free for another */
+	assert_int_equal(nat_forward_add(x->gw, &other, NULL), 0);
+	nb_clear(x);
+	nb_send(x, x->world, &in);
+	assert_true(nb_read(&x->guest->out[0], &o));
+	assert_int_equal(o.dport, 22);
+	assert_int_equal(nat_forward_kill(x->gw, &web), 1);
+	assert_int_equal(gateway_sessions(x->gw), 0);
+	assert_true(ports_taken(&x->up->ports, 6, 2222)); /* the other one's */
+	assert_int_equal(nat_forward_del(x->gw, &other), 0);
+	assert_false(ports_taken(&x->up->ports, 6, 2222));
+}
+
+static void uplink_takes_the_retired_along(void **state)
+{
+	struct nb *x = *state;
+
+	assert_int_equal(nat_forward_add(x->gw, &web, NULL), 0);
+	assert_true(syn_arrives(x, R1, 2222));
+	assert_int_equal(nat_forward_del(x->gw, &web), 0);
+	assert_int_equal(gateway_set_uplink(x->gw, NULL, NULL), 0);
+	assert_int_equal(gateway_sessions(x->gw), 0);
+	assert_false(ports_taken(&x->up->ports, 6, 2222));
+	assert_int_equal(gateway_set_uplink(x->gw, x->up, NULL), 0);
+	assert_int_equal(nat_forward_add(x->gw, &web, NULL), 0);
+	assert_true(syn_arrives(x, R1, 2222));
 }
 
 static void stray_segment_opens_nothing(void **state)
@@ -203,6 +253,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(whole_connection),
+		T(deleted_forward_keeps_its_sessions),
+		T(uplink_takes_the_retired_along),
 		T(stray_segment_opens_nothing),
 		T(conflicts),
 		T(what_is_refused),
