@@ -16,6 +16,7 @@ struct check {
 	struct node *root, *uplinks, *networks, *ports;
 	struct diag *d;
 	unsigned patterns;
+	uint64_t forward_ports[2][65536 / 64]; /* TCP, UDP: ports that some forward has */
 };
 
 /* The value of a key for the caret, else the object it is missing from. */
@@ -411,6 +412,12 @@ static void check_forward_unique(struct check *k, size_t net_index, size_t i,
 {
 	const struct cfg_forward *f = &k->c->networks[net_index].forwards[i];
 	char to[IP4_PORT_STRLEN];
+	uint64_t *seen = &k->forward_ports[f->proto == PROTO_UDP][f->listen_port / 64],
+		 bit = UINT64_C(1) << f->listen_port % 64;
+	bool first = !(*seen & bit);
+	*seen |= bit;
+	if (first) /* of all uplinks: thousands of forwards are not compared each with each */
+		return;
 	for (size_t j = 0; j <= net_index; j++) {
 		const struct cfg_network *other = &k->c->networks[j];
 		if (!other->uplink || strcmp(other->uplink, u->name))

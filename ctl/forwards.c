@@ -23,9 +23,16 @@ static be32 target_of(struct daemon *d, struct run_network *n, const struct cfg_
 	return dns_names_find(d->names, vm ? vm->domain : n->domain, f->to_name, &row) ? row.addr : 0;
 }
 
-static bool same_forward(const struct nat_forward *a, const struct nat_forward *b)
+/* The order of the lists here: by what identifies a forward. */
+static int by_place(const void *a, const void *b)
 {
-	return a->proto == b->proto && a->listen == b->listen && a->listen_port == b->listen_port;
+	const struct nat_forward *x = a, *y = b;
+
+	if (x->proto != y->proto)
+		return x->proto < y->proto ? -1 : 1;
+	if (x->listen_port != y->listen_port)
+		return x->listen_port < y->listen_port ? -1 : 1;
+	return x->listen == y->listen ? 0 : x->listen < y->listen ? -1 : 1;
 }
 
 static bool same_target(const struct nat_forward *a, const struct nat_forward *b)
@@ -46,13 +53,10 @@ static void collect_forward(void *arg, const struct nat_forward *f)
 		l->f[l->n++] = *f;
 }
 
+/* In a list in order. */
 static const struct nat_forward *find_forward(const struct forward_list *l, const struct nat_forward *f)
 {
-	for (size_t i = 0; i < l->n; i++) {
-		if (same_forward(&l->f[i], f))
-			return &l->f[i];
-	}
-	return NULL;
+	return l->n ? bsearch(f, l->f, l->n, sizeof(*l->f), by_place) : NULL;
 }
 
 /* libslirp's side of the uplink the gateway has now, whatever the config says. */
@@ -115,6 +119,28 @@ static size_t wanted_forwards(struct daemon *d, struct run_network *n, struct na
 	return count;
 }
 
+/* Deletes what is not wanted (any more, or as it is), and keeps in `have` what stays. */
+static void del_unwanted(struct daemon *d, struct run_network *n, const struct forward_list *want,
+			 struct forward_list *have)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < have->n; i++) {
+		const struct nat_forward *f = &have->f[i], *w = find_forward(want, f);
+		if (w && w->to == f->to && w->to_port == f->to_port)
+			have->f[kept++] = *f;
+		else
+			del_forward(d, n, f);
+	}
+	have->n = kept;
+}
+
+static void sort_list(struct forward_list *l)
+{
+	if (l->n)
+		qsort(l->f, l->n, sizeof(*l->f), by_place);
+}
+
 int forwards_sync(struct daemon *d, struct run_network *n, FILE *err)
 {
 	struct forward_list want = {0}, have = {.room = NAT_FORWARDS_MAX};
@@ -130,14 +156,10 @@ int forwards_sync(struct daemon *d, struct run_network *n, FILE *err)
 		return -ENOMEM;
 	}
 	want.n = wanted_forwards(d, n, want.f);
+	sort_list(&want);
 	nat_forward_list(n->gateway, collect_forward, &have);
-	for (size_t i = 0; i < have.n; i++) {
-		const struct nat_forward *w = find_forward(&want, &have.f[i]);
-		if (!w || !same_target(w, &have.f[i]))
-			del_forward(d, n, &have.f[i]);
-	}
-	have.n = 0;
-	nat_forward_list(n->gateway, collect_forward, &have);
+	sort_list(&have);
+	del_unwanted(d, n, &want, &have);
 	for (size_t i = 0; i < want.n; i++) {
 		int r = find_forward(&have, &want.f[i]) ? 0 : add_forward(d, n, &want.f[i], err);
 		if (r)
