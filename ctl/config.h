@@ -37,12 +37,14 @@ struct cfg_option { /* a DHCP option given as text in the config, encoded */
 struct cfg_forward {
 	enum ip_proto_cfg proto;
 	be32 listen; /* 0: the uplink's address */
-	uint16_t listen_port;
+	uint16_t listen_port, listen_last; /* the same when it is one port */
 	be32 to; /* 0 when to_name */
 	char *to_name;
-	uint16_t to_port;
-	char *port; /* nat-per-vm: whose */
+	uint16_t to_port; /* of the first; the others follow */
+	uint16_t to_last; /* 0: was not written */
+	char *port;       /* nat-per-vm: whose */
 };
+#define CFG_RANGE_MAX 1024u /* ports of one forward */
 struct cfg_route {
 	struct prefix4 to;
 	bool has_to;
@@ -160,6 +162,9 @@ char *config_text(const struct config *c);
  * mean 'network'?)".  c is not changed; paths set from the command line are kept. */
 struct config *config_with(const struct config *c, const char *path, const char *yaml, bool merge,
 			   FILE *err);
+
+/* "[ADDRESS]:PORT[-LAST]", as a forward's listen has it: 0, or -EINVAL. */
+int config_listen_parse(const char *text, be32 *ret_addr, uint16_t *ret_port, uint16_t *ret_last);
 
 const struct cfg_network *config_network(const struct config *c, const char *name);
 const struct cfg_network *config_network_of_vlan(const struct config *c, vlan_id v);

@@ -403,7 +403,8 @@ static bool forwards_collide(const struct cfg_forward *a, const struct cfg_forwa
 			     const struct cfg_uplink *u)
 {
 	be32 x = listen_address(a, u), y = listen_address(b, u);
-	return a->proto == b->proto && a->listen_port == b->listen_port && (x == y || !x || !y);
+	return a->proto == b->proto && a->listen_port <= b->listen_last &&
+	       b->listen_port <= a->listen_last && (x == y || !x || !y);
 }
 
 /* Against every forward before this one, of this network and of those above it. */
@@ -412,10 +413,12 @@ static void check_forward_unique(struct check *k, size_t net_index, size_t i,
 {
 	const struct cfg_forward *f = &k->c->networks[net_index].forwards[i];
 	char to[IP4_PORT_STRLEN];
-	uint64_t *seen = &k->forward_ports[f->proto == PROTO_UDP][f->listen_port / 64],
-		 bit = UINT64_C(1) << f->listen_port % 64;
-	bool first = !(*seen & bit);
-	*seen |= bit;
+	bool first = true;
+	for (unsigned p = f->listen_port; p <= f->listen_last; p++) {
+		uint64_t *seen = &k->forward_ports[f->proto == PROTO_UDP][p / 64], bit = UINT64_C(1) << p % 64;
+		first = first && !(*seen & bit);
+		*seen |= bit;
+	}
 	if (first) /* of all uplinks: thousands of forwards are not compared each with each */
 		return;
 	for (size_t j = 0; j <= net_index; j++) {
@@ -477,6 +480,10 @@ static void check_forward(struct check *k, size_t net_index, size_t i, const str
 	else
 		check_forward_unique(k, net_index, i, u, n);
 	check_forward_port(k, net, f, n);
+	unsigned more = (unsigned)f->listen_last - f->listen_port;
+	if (f->to_port + more > UINT16_MAX || (f->to_last && f->to_last != f->to_port + more))
+		diag_at(k->d, value_or(n, "to"), "'to' must have as many ports as 'listen', which has %u",
+			more + 1);
 	if (f->to_name)
 		return;
 	if (f->to == net->gateway)

@@ -113,8 +113,12 @@ static size_t wanted_forwards(struct daemon *d, struct run_network *n, struct na
 			.to = target_of(d, n, c), .to_port = c->to_port,
 			.in_leg = p != NULL, .domain = p ? p->domain : 0,
 		};
-		if (f.to && (!c->port || (p && p->vm == n)))
+		bool here = f.to && (!c->port || (p && p->vm == n));
+		for (unsigned left = 1u + c->listen_last - c->listen_port; here && left; left--) {
 			want[count++] = f;
+			f.listen_port++;
+			f.to_port++;
+		}
 	}
 	return count;
 }
@@ -127,7 +131,7 @@ static void del_unwanted(struct daemon *d, struct run_network *n, const struct f
 
 	for (size_t i = 0; i < have->n; i++) {
 		const struct nat_forward *f = &have->f[i], *w = find_forward(want, f);
-		if (w && w->to == f->to && w->to_port == f->to_port)
+		if (w && same_target(w, f))
 			have->f[kept++] = *f;
 		else
 			del_forward(d, n, f);
@@ -141,6 +145,16 @@ static void sort_list(struct forward_list *l)
 		qsort(l->f, l->n, sizeof(*l->f), by_place);
 }
 
+/* A range is one object of the config and as many forwards of the NAT as it has ports. */
+static size_t count_ports(const struct cfg_network *c)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < c->n_forwards; i++)
+		count += 1u + c->forwards[i].listen_last - c->forwards[i].listen_port;
+	return count;
+}
+
 int forwards_sync(struct daemon *d, struct run_network *n, FILE *err)
 {
 	struct forward_list want = {0}, have = {.room = NAT_FORWARDS_MAX};
@@ -148,7 +162,7 @@ int forwards_sync(struct daemon *d, struct run_network *n, FILE *err)
 
 	if (!n->gateway)
 		return 0;
-	want.f = calloc(n->cfg->n_forwards + 1, sizeof(*want.f));
+	want.f = calloc(count_ports(n->cfg) + 1, sizeof(*want.f));
 	have.f = calloc(have.room, sizeof(*have.f));
 	if (!want.f || !have.f) {
 		free(want.f);

@@ -150,11 +150,13 @@ static const struct field forward_fields[] = {
 	{"proto", F_ENUM, AT(cfg_forward, proto), .choices = protos, .needs = ALWAYS,
 	 .help = "the protocol"},
 	{"listen", F_LISTEN, AT(cfg_forward, listen), .needs = ALWAYS,
-	 .help = "`ADDRESS:PORT`; `:PORT` is the uplink's address; 127.0.0.1 goes with uplinks "
-		 "of type host only"},
+	 .help = "`ADDRESS:PORT`; `:PORT` is the uplink's address; `PORT-LAST` is a range; "
+		 "127.0.0.1 goes with uplinks of type host only"},
 	{"to", F_TARGET, AT(cfg_forward, to), .needs = ALWAYS,
-	 .help = "`ADDRESS:PORT` inside the subnet, or `NAME:PORT` with a guest's name"},
-	{"port", F_NAME, AT(cfg_forward, port), .help = "(nat-per-vm, needed there) the port whose guest it leads to"},
+	 .help = "`ADDRESS:PORT` inside the subnet, or `NAME:PORT` with a guest's name; of a "
+		 "range, the first port"},
+	{"port", F_NAME, AT(cfg_forward, port),
+	 .help = "(nat-per-vm, needed there) the port whose guest it leads to"},
 };
 static SCHEMA(schema_forward, forward_fields, .what = "forward",
 	      .size = sizeof(struct cfg_forward));
@@ -192,7 +194,9 @@ static const struct field nat_fields[] = {
 static SCHEMA(schema_nat, nat_fields, .what = "nat", .block = true);
 
 #define NAT_ONLY .only = BIT(MODE_NAT) | BIT(MODE_NAT_PER_VM)
-#define SERVED_MODES (BIT(MODE_NAT) | BIT(MODE_ROUTED) | BIT(MODE_HOST_ONLY) | BIT(MODE_NAT_PER_VM)) /* have a gateway */
+/* Those with a gateway. */
+#define SERVED_MODES                                                                               \
+	(BIT(MODE_NAT) | BIT(MODE_ROUTED) | BIT(MODE_HOST_ONLY) | BIT(MODE_NAT_PER_VM))
 #define SERVED .only = SERVED_MODES
 static const struct field network_fields[] = {
 	{"vlan", F_VLAN, AT(cfg_network, vlan), .min = 1, .max = VLAN_MAX, .needs = ALWAYS,
@@ -422,7 +426,7 @@ static bool special_equal(const struct field *f, const void *a, const void *b)
 	case F_UPSTREAM: return upstreams_equal(a, b);
 	case F_OPTIONS: return options_equal(a, b);
 	case F_TRUNK: return trunk_equal(a, b);
-	case F_LISTEN: return x->listen == y->listen && x->listen_port == y->listen_port;
+	case F_LISTEN: return x->listen == y->listen && x->listen_port == y->listen_port && x->listen_last == y->listen_last;
 	case F_TARGET: return target_equal(a, b);
 	default: return true;
 	}

@@ -506,26 +506,59 @@ static int read_trunk(const struct field *f, struct node *n, void *base, struct 
 	return -EINVAL;
 }
 
+/* Copies text without a "-LAST" behind its last colon; *ret_last 0 when there is none. */
+static int range_cut(const char *text, char *buf, size_t size, uint16_t *ret_last)
+{
+	const char *colon = strrchr(text, ':'), *dash = colon ? strchr(colon, '-') : NULL;
+	uint32_t last = 0;
+	size_t n = dash ? (size_t)(dash - text) : strlen(text);
+	if (n >= size || (dash && (value_number(dash + 1, &last) || !last || last > UINT16_MAX)))
+		return -EINVAL;
+	memcpy(buf, text, n);
+	buf[n] = 0;
+	*ret_last = (uint16_t)last;
+	return 0;
+}
+
+int config_listen_parse(const char *text, be32 *ret_addr, uint16_t *ret_port, uint16_t *ret_last)
+{
+	char buf[IP4_PORT_STRLEN];
+	uint16_t port, last;
+	be32 a;
+	if (range_cut(text, buf, sizeof(buf), &last) || ip4_port_parse(buf, &a, &port) || !port)
+		return -EINVAL;
+	if (last && (last <= port || last - port >= (int)CFG_RANGE_MAX))
+		return -EINVAL;
+	*ret_addr = a;
+	*ret_port = port;
+	*ret_last = last ? last : port;
+	return 0;
+}
+
 static int read_listen(const struct field *f, struct node *n, void *base, struct diag *d)
 {
 	struct cfg_forward *fw = base;
-	if (ip4_port_parse(n->text, &fw->listen, &fw->listen_port) == 0 && fw->listen_port)
+	if (config_listen_parse(n->text, &fw->listen, &fw->listen_port, &fw->listen_last) == 0)
 		return 0;
-	diag_at(d, n, "'listen' must be ADDRESS:PORT or :PORT, not '%s'", n->text);
+	diag_at(d, n, "'listen' must be ADDRESS:PORT or :PORT, or end in PORT-LAST for up to %u ports, not '%s'",
+		CFG_RANGE_MAX, n->text);
 	return -EINVAL;
 }
 
 static int read_target(const struct field *f, struct node *n, void *base, struct diag *d)
 {
 	struct cfg_forward *fw = base;
-	const char *colon = strrchr(n->text, ':');
+	char text[300], *colon;
 	uint32_t port;
-	if (ip4_port_parse(n->text, &fw->to, &fw->to_port) == 0 && fw->to_port && fw->to)
+	if (range_cut(n->text, text, sizeof(text), &fw->to_last))
+		*text = 0;
+	if (ip4_port_parse(text, &fw->to, &fw->to_port) == 0 && fw->to_port && fw->to)
 		return 0;
 	fw->to = 0;
-	if (colon && colon != n->text && value_number(colon + 1, &port) == 0 && port &&
-	    port <= UINT16_MAX && value_store(n->text, &fw->to_name, d) == 0) {
-		fw->to_name[colon - n->text] = 0;
+	colon = strrchr(text, ':');
+	if (colon && colon != text && value_number(colon + 1, &port) == 0 && port &&
+	    port <= UINT16_MAX && value_store(text, &fw->to_name, d) == 0) {
+		fw->to_name[colon - text] = 0;
 		fw->to_port = (uint16_t)port;
 		if (value_domain_ok(fw->to_name, false) &&
 		    strspn(fw->to_name, "0123456789.") != strlen(fw->to_name))

@@ -194,23 +194,30 @@ static const char *proto_name(enum ip_proto_cfg p)
 	return p == PROTO_TCP ? "tcp" : "udp";
 }
 
-static void format_listen(const struct cfg_forward *f, char buf[IP4_PORT_STRLEN])
+#define LISTEN_STRLEN (IP4_PORT_STRLEN + 6)
+
+static void format_listen(const struct cfg_forward *f, char buf[LISTEN_STRLEN])
 {
 	if (f->listen)
 		ip4_port_format(f->listen, f->listen_port, buf);
 	else
-		snprintf(buf, IP4_PORT_STRLEN, ":%u", f->listen_port);
+		snprintf(buf, LISTEN_STRLEN, ":%u", f->listen_port);
+	if (f->listen_last != f->listen_port)
+		snprintf(buf + strlen(buf), LISTEN_STRLEN - strlen(buf), "-%u", f->listen_last);
 }
 
 static json_t *forward_object(const struct cfg_network *n, const struct cfg_forward *f)
 {
-	char listen[IP4_PORT_STRLEN], to[300];
+	char listen[LISTEN_STRLEN], to[300];
+	unsigned more = (unsigned)f->listen_last - f->listen_port;
 	json_t *o = json_object();
 	format_listen(f, listen);
 	if (f->to_name)
 		snprintf(to, sizeof(to), "%s:%u", f->to_name, f->to_port);
 	else
 		ip4_port_format(f->to, f->to_port, to);
+	if (more)
+		snprintf(to + strlen(to), sizeof(to) - strlen(to), "-%u", f->to_port + more);
 	verbs_set_text(o, "network", n->name);
 	verbs_set_text(o, "proto", proto_name(f->proto));
 	verbs_set_text(o, "listen", listen);
@@ -246,7 +253,7 @@ int verb_forward_list(struct rpc_call *c)
 struct forward_key {
 	enum ip_proto_cfg proto;
 	be32 listen;
-	uint16_t port;
+	uint16_t port, last;
 };
 
 static int parse_key(struct rpc_call *c, struct forward_key *ret_key)
@@ -256,9 +263,9 @@ static int parse_key(struct rpc_call *c, struct forward_key *ret_key)
 	if (strcmp(proto, "tcp") != 0 && strcmp(proto, "udp") != 0)
 		return rpc_fail(c, RPC_EXIT_USAGE, "'%s' is neither tcp nor udp", proto);
 	k.proto = *proto == 't' ? PROTO_TCP : PROTO_UDP;
-	if (ip4_port_parse(listen, &k.listen, &k.port))
+	if (config_listen_parse(listen, &k.listen, &k.port, &k.last))
 		return rpc_fail(c, RPC_EXIT_USAGE,
-				"'%s' is not ADDRESS:PORT, or :PORT for the uplink's address", listen);
+				"'%s' is not ADDRESS:PORT, or :PORT for the uplink's address, or with PORT-LAST", listen);
 	*ret_key = k;
 	return 0;
 }
@@ -267,7 +274,7 @@ static const struct cfg_forward *find_forward(const struct cfg_network *n, const
 {
 	for (size_t i = 0; i < n->n_forwards; i++) {
 		const struct cfg_forward *f = &n->forwards[i];
-		if (f->proto == k->proto && f->listen == k->listen && f->listen_port == k->port)
+		if (f->proto == k->proto && f->listen == k->listen && f->listen_port == k->port && f->listen_last == k->last)
 			return f;
 	}
 	return NULL;
@@ -310,7 +317,9 @@ int verb_forward_del(struct rpc_call *c)
 		 (size_t)(f - r->cfg->forwards));
 	struct nat_forward gone = {.proto = (uint8_t)key.proto, .listen = key.listen, .listen_port = key.port};
 	int ret = verbs_edit(c, path, NULL, false);
-	if (!ret && rpc_bool(c, "kill") && (r = verbs_network(c, "net")) && r->gateway)
-		nat_forward_kill(r->gateway, &gone);
+	if (!ret && rpc_bool(c, "kill") && (r = verbs_network(c, "net")) && r->gateway) {
+		for (unsigned left = 1u + key.last - key.port; left; left--, gone.listen_port++)
+			nat_forward_kill(r->gateway, &gone);
+	}
 	return ret;
 }

@@ -52,4 +52,17 @@ check "deleted with --kill" ctl forward del --kill lab tcp :8080
 refute "the old conversation is over" tells six six
 refute "and b's place is closed" new seven b-seven
 exec {talk}>&- {hear}<&-
+
+at() { [ "$(echo hi | on wan socat -t 1 -T 2 - "TCP:203.0.113.2:$1,connect-timeout=1")" = "$2" ]; }
+for p in 81 82; do spawn on a socat "TCP-LISTEN:$p,fork,reuseaddr" "SYSTEM:sed -u s/^/$p-/"; wait_for 5 listening a "$p"; done
+check "a range is added" ctl forward add lab tcp :6080-6082 "$addr:80"
+check "and is one object" listed 1
+check "listed as a range" jctl ".[] | .listen == \":6080-6082\" and .to == \"$addr:80-82\"" forward list
+check "its first port leads to the first" at 6080 hi
+check "and its last to the last" at 6082 82-hi
+refute "not the one behind it" at 6083 hi
+refute "a port of it is taken" ctl forward add lab tcp :6081 "$other:80"
+refute "ranges are of equal length" ctl forward add lab tcp :7000-7002 "$addr:80-83"
+check "it is deleted as a whole" ctl forward del lab tcp :6080-6082
+refute "with its last port" at 6082 82-hi
 finish
