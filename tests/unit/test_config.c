@@ -873,6 +873,26 @@ static void test_reference(void **state)
 	free(want);
 }
 
+static void test_ranges(void **state)
+{
+	struct config *c = config_load("tests/config/good/ranges.yaml", &defaults, stderr);
+	assert_non_null(c);
+	const struct cfg_forward *f = c->networks[0].forwards;
+	assert_int_equal(f[0].listen_port, 6000);
+	assert_int_equal(f[0].listen_last, 6010);
+	assert_int_equal(f[0].to_port, 7000);
+	assert_string_equal(f[1].to_name, "web-1");
+	assert_int_equal(f[1].listen_last, 6012);
+	assert_int_equal(f[2].listen_last, 6005);
+	char *text = config_text(c);
+	struct config *again = config_parse(text, "again", &defaults, stderr);
+	assert_non_null(again);
+	assert_true(config_equal(c, again));
+	free(text);
+	config_free(again);
+	config_free(c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -880,7 +900,7 @@ int main(void)
 		cmocka_unit_test(test_caret),
 		cmocka_unit_test(test_many_errors),
 		cmocka_unit_test(test_builtin),
-		cmocka_unit_test(test_values),
+		cmocka_unit_test(test_values), cmocka_unit_test(test_ranges),
 		cmocka_unit_test(test_default_range),
 		cmocka_unit_test(test_default_uplink),
 		cmocka_unit_test(test_patterns_that_do_not_tie),
