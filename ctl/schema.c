@@ -207,7 +207,8 @@ static const struct field network_fields[] = {
 		 "`routed`: a gateway that routes without NAT; `nat`: a gateway that "
 		 "translates; `nat-per-vm`: one for every port, each guest the same address; "
 		 "the last four with DHCP and DNS"},
-	{"uplink", F_NAME, AT(cfg_network, uplink), .only = BIT(MODE_NAT) | BIT(MODE_ROUTED) | BIT(MODE_NAT_PER_VM), .flags = FIELD_LIST_OF_ONE,
+	{"uplink", F_NAME, AT(cfg_network, uplink), .only = SERVED_MODES & ~BIT(MODE_HOST_ONLY),
+	 .flags = FIELD_LIST_OF_ONE,
 	 .help = "where its traffic leaves; default: (nat) the uplink named `host`, else the only "
 		 "one there is; (routed) nowhere but to other routed networks"},
 	{"subnet", F_SUBNET, AT(cfg_network, subnet), ALSO(cfg_network, has_subnet),
