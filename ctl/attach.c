@@ -168,28 +168,139 @@ static void cloud_vhost_user(FILE *out, const struct attach_text *a)
 		field(a, "socket"), we_dial(a) ? "server" : "client", 2 * queues_of(a), a->mac);
 }
 
+/* ---- the other hypervisors and containers ---- */
+
+/* VirtualBox's UDPTunnel driver: a frame in each datagram, as QEMU's dgram.  The old spelling of
+ * the options is the one that 6.1 and 7 both take; checked against the manuals only, as it is not
+ * in Debian. */
+static void virtualbox_udp(FILE *out, const struct attach_text *a)
+{
+	char host[128];
+	const char *lport = strrchr(field(a, "peer"), ':'),
+		   *rport = strrchr(field(a, "listen"), ':');
+	snprintf(host, sizeof(host), "%s", field(a, "listen"));
+	if (!lport || !rport)
+		return;
+	*strrchr(host, ':') = 0;
+	fprintf(out,
+		"VBoxManage modifyvm %s --nic1 generic --nictype1 virtio --nicgenericdrv1 "
+		"UDPTunnel "
+		"--nicproperty1 dest=%s --nicproperty1 sport=%s --nicproperty1 dport=%s "
+		"--macaddress1 %.2s%.2s%.2s%.2s%.2s%.2s\n",
+		field(a, "port"), host, lport + 1, rport + 1, a->mac, a->mac + 3, a->mac + 6,
+		a->mac + 9, a->mac + 12, a->mac + 15);
+}
+
+/* Without a link the host's end of the pair joins nothing, and we take it by its name. */
+static void lxc_veth(FILE *out, const struct attach_text *a)
+{
+	fprintf(out,
+		"lxc.net.0.type = veth\n"
+		"lxc.net.0.veth.pair = %s\n"
+		"lxc.net.0.name = eth0\n"
+		"lxc.net.0.hwaddr = %s\n"
+		"lxc.net.0.flags = up\n",
+		field(a, "interface"), a->mac);
+}
+
+/* For podman the word docker is all that differs. */
+static void docker_veth(FILE *out, const struct attach_text *a)
+{
+	const char *name = field(a, "port"), *ifname = field(a, "interface");
+	fprintf(out,
+		"docker run -d --name %s --network none IMAGE [COMMAND]\n"
+		"pid=$(docker inspect -f '{{.State.Pid}}' %s)\n"
+		"ip link add %s type veth peer name eth0 address %s netns $pid\n"
+		"ip link set %s up\n"
+		"nsenter -t $pid -n ip link set eth0 up\n"
+		"docker exec --privileged %s udhcpc -i eth0   # the image's own DHCP client\n",
+		name, name, ifname, a->mac, ifname, name);
+}
+
+/* The stock vif scripts join a bridge or turn on ip_forward; this one only brings the interface up.
+ */
+static void xen_vif(FILE *out, const struct attach_text *a)
+{
+	fprintf(out,
+		"# once, on the host:\n"
+		"cat >/etc/xen/scripts/vif-vswitch <<'EOF'\n"
+		"#!/bin/bash\n"
+		". \"$(dirname \"$0\")/vif-common.sh\"\n"
+		"case $command in\n"
+		"online | add) ip link set dev \"$dev\" up ;;\n"
+		"esac\n"
+		"if [ \"$type_if\" = vif ] && [ \"$command\" = online ]; then success; fi\n"
+		"EOF\n"
+		"chmod 755 /etc/xen/scripts/vif-vswitch\n"
+		"# in the guest's configuration:\n"
+		"vif = [ 'mac=%s,script=vif-vswitch,vifname=%s' ]\n",
+		a->mac, field(a, "interface"));
+}
+
+/* Past Proxmox' own netN, which want a bridge; VMID is the guest's number. */
+static void proxmox_tap(FILE *out, const struct attach_text *a)
+{
+	fprintf(out,
+		"qm set VMID --args '-netdev tap,id=vsw0,ifname=%s,script=no,downscript=no "
+		"-device virtio-net-pci,netdev=vsw0,mac=%s'\n",
+		field(a, "interface"), a->mac);
+}
+
+/* Firecracker opens a TAP that is there, and keeps it. */
+static void firecracker_tap(FILE *out, const struct attach_text *a)
+{
+	const char *ifname = field(a, "interface");
+	fprintf(out,
+		"# on the host, before it starts:\n"
+		"ip tuntap add dev %s mode tap vnet_hdr\n"
+		"ip link set %s up\n"
+		"# in its configuration file:\n"
+		"\"network-interfaces\": [\n"
+		"  { \"iface_id\": \"eth0\", \"guest_mac\": \"%s\", \"host_dev_name\": \"%s\" }\n"
+		"]\n",
+		ifname, ifname, a->mac, ifname);
+}
+
 /* ---- the table ---- */
 
 static const struct {
 	const char *hypervisor, *type; /* the port's type, as in the config */
 	void (*print)(FILE *out, const struct attach_text *a);
 } writers[] = {
-	{"qemu", "dgram", qemu_dgram},	   {"qemu", "stream", qemu_stream}, {"qemu", "udp", qemu_udp},
-	{"qemu", "netdev", qemu_tap},	   {"libvirt", "netdev", libvirt_tap},
-	{"libvirt", "udp", libvirt_udp},   {"qemu", "vhost-user", qemu_vhost_user},
+	{"qemu", "dgram", qemu_dgram},
+	{"qemu", "stream", qemu_stream},
+	{"qemu", "udp", qemu_udp},
+	{"qemu", "netdev", qemu_tap},
+	{"libvirt", "netdev", libvirt_tap},
+	{"libvirt", "udp", libvirt_udp},
+	{"qemu", "vhost-user", qemu_vhost_user},
 	{"libvirt", "vhost-user", libvirt_vhost_user},
 	{"cloud-hypervisor", "vhost-user", cloud_vhost_user},
+	{"virtualbox", "udp", virtualbox_udp},
+	{"lxc", "netdev", lxc_veth},
+	{"docker", "netdev", docker_veth},
+	{"xen", "netdev", xen_vif},
+	{"proxmox", "netdev", proxmox_tap},
+	{"firecracker", "netdev", firecracker_tap},
 };
 
 /* What each attaches by: the first is the default; a port of type netdev is asked for as "tap". */
 static const struct hypervisor {
 	const char *name, *types[6], *why;
 } hypervisors[] = {
-	{"qemu", {"dgram", "stream", "tap", "udp", "vhost-user"},
+	{"qemu",
+	 {"dgram", "stream", "tap", "udp", "vhost-user"},
 	 "QEMU attaches by --type dgram, stream, tap, udp or vhost-user"},
-	{"libvirt", {"tap", "udp", "vhost-user"},
+	{"libvirt",
+	 {"tap", "udp", "vhost-user"},
 	 "libvirt 9.0 attaches by --type tap, udp or vhost-user"},
 	{"cloud-hypervisor", {"vhost-user"}, "cloud-hypervisor attaches by --type vhost-user"},
+	{"virtualbox", {"udp"}, "VirtualBox attaches by --type udp"},
+	{"lxc", {"tap"}, "LXC attaches by --type tap"},
+	{"docker", {"tap"}, "Docker attaches by --type tap"},
+	{"xen", {"tap"}, "Xen attaches by --type tap"},
+	{"proxmox", {"tap"}, "Proxmox attaches by --type tap"},
+	{"firecracker", {"tap"}, "Firecracker attaches by --type tap"},
 };
 
 static const struct hypervisor *hypervisor_find(const char *name)
@@ -230,6 +341,9 @@ int attach_print(FILE *out, const char *hypervisor, const struct attach_text *a,
 
 /* ---- the command ---- */
 
+#define HYPERVISORS                                                                                \
+	"qemu, libvirt, virtualbox, lxc, docker, xen, proxmox, firecracker or cloud-hypervisor"
+
 /* Locally administered and unicast; 52:54:00 is what QEMU's users expect to see. */
 static void random_mac(char buf[MAC_STRLEN])
 {
@@ -263,8 +377,7 @@ static int check_arguments(const struct request *q, const char *hypervisor, stru
 	struct mac mac;
 	e->exit = CLIENT_USAGE;
 	if (!h)
-		snprintf(e->text, sizeof(e->text), "no text for '%s': qemu, libvirt or cloud-hypervisor",
-			 hypervisor);
+		snprintf(e->text, sizeof(e->text), "no text for '%s': " HYPERVISORS, hypervisor);
 	else if (q->value[OPT_MAC] && (mac_parse(q->value[OPT_MAC], &mac) || mac.b[0] & 1))
 		snprintf(e->text, sizeof(e->text), "'%s' is not a MAC address for a guest", q->value[OPT_MAC]);
 	else if (type && h != &hypervisors[0] && !attaches_by(h, type)) /* QEMU: the daemon tells */

@@ -4,6 +4,8 @@
 #	peers.sh ovs       Open vSwitch 3.1, for the benchmarks
 #	peers.sh dpdk      dpdk-testpmd, its drivers and Open vSwitch with DPDK, for the benchmarks
 #	peers.sh libvirt   libvirt's tools and QEMU driver, for tests/netns/libvirt.sh
+#	peers.sh containers  LXC, podman, Xen's hotplug scripts, for tests/netns/attach.sh
+#	peers.sh coturn    a STUN server and its NAT tests, for tests/netns/rfc_stun.sh
 # Prints the folder; fails when apt cannot download what it needs.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -33,21 +35,30 @@ libvirt() {
 	seen=usr/bin/virt-qemu-run
 	closure libvirt-clients libvirt-daemon libvirt-daemon-driver-qemu
 }
+containers() {
+	seen=usr/bin/podman
+	closure lxc podman crun | grep -vE '^(login|passwd)$'
+	echo xen-utils-common
+}
+coturn() {
+	seen=usr/bin/turnserver
+	closure coturn | grep -vE '^(inetutils-)?telnet$'
+}
 download() {
 	packages=$($name)
 	[ -n "$packages" ] && apt-get -qq download $packages 2>/dev/null
 }
 
 case $name in
-ovs | dpdk | libvirt) $name >/dev/null || true ;;
-*) echo "usage: peers.sh ovs|dpdk|libvirt" >&2; exit 2 ;;
+ovs | dpdk | libvirt | containers | coturn) $name >/dev/null || true ;;
+*) echo "usage: peers.sh ovs|dpdk|libvirt|containers|coturn" >&2; exit 2 ;;
 esac
 if [ ! -e "$dir/$name/$seen" ]; then
 	rm -rf "$dir/$name" "$dir/deb"
 	mkdir -p "$dir/deb"
 	cd "$dir/deb"
 	# Old lists are worth the wait for a benchmark, not for a story of a few seconds.
-	download || { [ "$name" != libvirt ] && apt-get update >/dev/null && download; } ||
+	download || { case $name in ovs | dpdk) true ;; *) false ;; esac && apt-get update >/dev/null && download; } ||
 		{ echo "peers.sh: apt cannot download what $name needs" >&2; exit 1; }
 	for d in *.deb; do dpkg -x "$d" "$dir/$name"; done
 	rm -rf "$dir/deb"

@@ -250,6 +250,27 @@ static void test_attach(void **state)
 	expect_attach("cloud-hypervisor", "{\"type\":\"udp\",\"listen\":\"127.0.0.1:1\"}", NULL);
 }
 
+/* Those that are not in Debian: the rest is run by tests/netns/attach.sh. */
+static void test_attach_others(void **state)
+{
+	expect_attach(
+		"virtualbox",
+		"{\"port\":\"w\",\"type\":\"udp\",\"listen\":\"127.0.0.1:20000\",\"peer\":\"127.0."
+		"0.1:20001\"}",
+		"VBoxManage modifyvm w --nic1 generic --nictype1 virtio --nicgenericdrv1 UDPTunnel "
+		"--nicproperty1 dest=127.0.0.1 --nicproperty1 sport=20001 --nicproperty1 "
+		"dport=20000 "
+		"--macaddress1 525400000001\n");
+	expect_attach("firecracker", "{\"type\":\"netdev\",\"interface\":\"w\"}",
+		      "# on the host, before it starts:\nip tuntap add dev w mode tap vnet_hdr\nip "
+		      "link set w up\n"
+		      "# in its configuration file:\n\"network-interfaces\": [\n"
+		      "  { \"iface_id\": \"eth0\", \"guest_mac\": \"52:54:00:00:00:01\", "
+		      "\"host_dev_name\": \"w\" }\n]\n");
+	expect_attach("virtualbox", "{\"type\":\"netdev\",\"interface\":\"w\"}", NULL);
+	expect_attach("lxc", "{\"type\":\"udp\",\"listen\":\"127.0.0.1:1\"}", NULL);
+}
+
 #define VHOST(role, queues)                                                                        \
 	"{\"type\":\"vhost-user\",\"socket\":\"/r/s\",\"role\":\"" role "\",\"queues\":" queues "}"
 
@@ -279,9 +300,11 @@ static void test_attach_vhost_user(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_grammar), cmocka_unit_test(test_keys),   cmocka_unit_test(test_refusals),
-		cmocka_unit_test(test_table),	cmocka_unit_test(test_answers), cmocka_unit_test(test_nobody),
-		cmocka_unit_test(test_attach),	cmocka_unit_test(test_attach_vhost_user),
+		cmocka_unit_test(test_grammar),	      cmocka_unit_test(test_keys),
+		cmocka_unit_test(test_refusals),      cmocka_unit_test(test_table),
+		cmocka_unit_test(test_answers),	      cmocka_unit_test(test_nobody),
+		cmocka_unit_test(test_attach),	      cmocka_unit_test(test_attach_vhost_user),
+		cmocka_unit_test(test_attach_others),
 	};
 	return cmocka_run_group_tests_name("client", tests, NULL, NULL);
 }
