@@ -77,6 +77,17 @@ struct ip6_hdr { /* RFC 8200 3 */
 	uint8_t src[16], dst[16];
 } __attribute__((packed));
 _Static_assert(sizeof(struct ip6_hdr) == 40, "RFC 8200");
+#define IP6_MTU_MIN 1280u /* RFC 8200 5 */
+#define IPPROTO6_FRAGMENT 44
+
+struct ip6_frag { /* RFC 8200 4.5 */
+	uint8_t next, reserved;
+	be16 off; /* offset in bytes, of which the low bits are 0:2 more:1, see IP6_* */
+	be32 id;
+} __attribute__((packed));
+_Static_assert(sizeof(struct ip6_frag) == 8, "RFC 8200");
+#define IP6_MF 0x0001u
+#define IP6_OFFSET 0xfff8u
 
 struct tcp_hdr { /* RFC 9293 3.1 */
 	be16 sport, dport;
@@ -118,6 +129,64 @@ _Static_assert(sizeof(struct icmp_hdr) == 8, "RFC 792");
 #define ICMP4_UNREACH_PORT 3
 #define ICMP4_UNREACH_FRAG 4
 #define ICMP4_UNREACH_ADMIN 13
+/* RFC 4443: errors below 128; an MTU of 32 bits stands where echo has id and seq. */
+#define ICMP6_UNREACHABLE 1
+#define ICMP6_TOO_BIG 2
+#define ICMP6_TIME_EXCEEDED 3
+#define ICMP6_PARAM_PROBLEM 4
+#define ICMP6_INFORMATIONAL 128
+#define ICMP6_ECHO 128
+#define ICMP6_ECHO_REPLY 129
+#define ICMP6_UNREACH_NO_ROUTE 0
+#define ICMP6_UNREACH_ADMIN 1
+#define ICMP6_UNREACH_ADDRESS 3
+#define ICMP6_UNREACH_PORT 4
+#define ICMP6_MLD_QUERY 130 /* RFC 2710, RFC 3810 */
+#define ICMP6_MLD_REPORT 131
+#define ICMP6_MLD_DONE 132
+#define ICMP6_MLD2_REPORT 143
+#define ICMP6_ND_RS 133 /* RFC 4861 4 */
+#define ICMP6_ND_RA 134
+#define ICMP6_ND_NS 135
+#define ICMP6_ND_NA 136
+#define ICMP6_ND_REDIRECT 137
+
+#define ND_HOPS 255u /* what shows that a message crossed no router (RFC 4861 7.1) */
+
+struct nd_rs { /* RFC 4861 4.1; options follow */
+	uint8_t type, code;
+	be16 csum;
+	be32 reserved;
+} __attribute__((packed));
+_Static_assert(sizeof(struct nd_rs) == 8, "RFC 4861");
+
+struct nd_ra { /* RFC 4861 4.2 */
+	uint8_t type, code;
+	be16 csum;
+	uint8_t hops, flags;
+	be16 lifetime; /* seconds as a default router */
+	be32 reachable, retrans; /* milliseconds; 0: not said */
+} __attribute__((packed));
+_Static_assert(sizeof(struct nd_ra) == 16, "RFC 4861");
+
+struct nd_ns { /* RFC 4861 4.3 and, with flags, 4.4 */
+	uint8_t type, code;
+	be16 csum;
+	be32 flags; /* of an advertisement: ND_NA_* */
+	uint8_t target[16];
+} __attribute__((packed));
+_Static_assert(sizeof(struct nd_ns) == 24, "RFC 4861");
+#define ND_NA_ROUTER 0x80000000u
+#define ND_NA_SOLICITED 0x40000000u
+#define ND_NA_OVERRIDE 0x20000000u
+
+/* Options of ND, in units of 8 bytes (RFC 4861 4.6, RFC 8106). */
+#define ND_OPT_SOURCE_MAC 1
+#define ND_OPT_TARGET_MAC 2
+#define ND_OPT_PREFIX 3
+#define ND_OPT_MTU 5
+#define ND_OPT_RDNSS 25
+#define ND_OPT_DNSSL 31
 
 static inline bool mac_is_group(struct mac m) { return m.b[0] & 1; }
 static inline bool mac_is_zero(struct mac m)

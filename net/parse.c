@@ -19,7 +19,7 @@
 enum {
 	EXT_HOP_BY_HOP = 0,
 	EXT_ROUTING = 43,
-	EXT_FRAGMENT = 44,
+	EXT_FRAGMENT = IPPROTO6_FRAGMENT,
 	EXT_AUTH = 51,
 	EXT_DESTINATION = 60,
 	EXT_MOBILITY = 135,
@@ -31,13 +31,6 @@ struct ip6_ext { /* RFC 8200 4.3, 4.4, 4.6 */
 	uint8_t next;
 	uint8_t len; /* in units of 8 bytes, not counting the first; AH: 4 bytes, minus 2 */
 } __attribute__((packed));
-
-struct ip6_frag { /* RFC 8200 4.5 */
-	uint8_t next, reserved;
-	be16 off; /* offset:13 reserved:2 more:1 */
-	be32 id;
-} __attribute__((packed));
-_Static_assert(sizeof(struct ip6_frag) == 8, "RFC 8200");
 
 static inline const void *at(const struct pkt *k, uint32_t off)
 {
@@ -236,8 +229,8 @@ static uint32_t ext_len(const struct ip6_ext *x, uint8_t kind)
 static enum drop_reason parse_ip6_fragment(struct pkt *k, uint32_t len, bool *ret_later)
 {
 	const struct ip6_frag *f = at(k, k->l4_off);
-	const uint32_t off = be16toh(f->off) & 0xfff8u;
-	const bool more = be16toh(f->off) & 1;
+	const uint32_t off = be16toh(f->off) & IP6_OFFSET;
+	const bool more = be16toh(f->off) & IP6_MF;
 	*ret_later = off != 0;
 	if (!off && !more)
 		return DROP_NONE;
@@ -274,6 +267,22 @@ static enum drop_reason parse_ip6_ext(struct pkt *k, uint32_t end, bool *ret_lat
 			return DROP_NONE;
 	}
 	return DROP_NONE;
+}
+
+struct ip6_frag *pkt_ip6_frag(const struct pkt *k)
+{
+	uint8_t kind = pkt_ip6(k)->next;
+	uint32_t off = k->l3_off + (uint32_t)sizeof(struct ip6_hdr);
+
+	/* the parser went this way and found each header whole, up to l4_off */
+	while (is_ext(kind) && off < k->l4_off) {
+		const struct ip6_ext *x = at(k, off);
+		if (kind == EXT_FRAGMENT)
+			return (struct ip6_frag *)(k->head + off);
+		off += ext_len(x, kind);
+		kind = x->next;
+	}
+	return NULL;
 }
 
 static enum drop_reason parse_ip6(struct pkt *k)

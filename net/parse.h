@@ -105,6 +105,9 @@ static inline struct icmp_hdr *pkt_icmp(const struct pkt *k)
 {
 	return (struct icmp_hdr *)(k->head + k->l4_off);
 }
+/* The fragment header of an IPv6 packet, in its private head; NULL when it has none.  An atomic
+ * fragment (RFC 6946) has one and no PKT_FRAGMENT. */
+struct ip6_frag *pkt_ip6_frag(const struct pkt *k);
 /* Whether the L4 header's own checksum field holds only the pseudo-header's sum.  Not the
  * same as NEEDS_CSUM: a guest that tunnels leaves the checksum of an inner header to
  * us, and that of the outer one, which PKT_L4 speaks of, is then complete (or zero). */

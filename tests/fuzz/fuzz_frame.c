@@ -40,6 +40,12 @@ static void check_parsed(const struct pkt *k)
 	if (k->flags & PKT_ARP)
 		MUST(k->l3_off + sizeof(struct arp_hdr) <= k->head_len);
 	MUST(k->l4_off + pkt_l4_len(k) <= k->len);
+	if (k->flags & PKT_IP6) {
+		const uint8_t *f = (const uint8_t *)pkt_ip6_frag(k);
+		MUST(f || !(k->flags & PKT_FRAGMENT));
+		MUST(!f || (f >= k->head + k->l3_off + sizeof(struct ip6_hdr) &&
+			    f + sizeof(struct ip6_frag) <= k->head + k->l4_off));
+	}
 	if (!(k->flags & PKT_L4))
 		return;
 	MUST(k->flags & (PKT_IP4 | PKT_IP6));

@@ -397,6 +397,32 @@ static void fragments(void **s)
 	assert_int_equal(k.flags, PKT_PARSED); /* not ours to read */
 }
 
+/* The fragment header is found behind other extension headers, and told from its look-alikes. */
+static void fragment_header(void **s)
+{
+	struct frame f = {0};
+	struct pkt k;
+	void *mem;
+	put_eth(&f, ETHERTYPE_IP6);
+	put_ip6(&f, 60, 8 + 8 + 16);
+	put(&f, (uint8_t[8]){44, 0, 44}, 8);
+	put(&f, (uint8_t[8]){17, 0, 0x05, 0xa9, 1, 2, 3, 4}, 8);
+	put_zero(&f, 16);
+	assert_int_equal(parse(&f, (struct virtio_net_hdr){0}, &k, &mem), DROP_NONE);
+	const struct ip6_frag *h = pkt_ip6_frag(&k);
+	assert_ptr_equal(h, k.head + L46 + 8);
+	assert_int_equal(be16toh(h->off) & IP6_OFFSET, 0x5a8);
+	assert_true(be16toh(h->off) & IP6_MF);
+	assert_int_equal(be32toh(h->id), 0x01020304);
+	assert_int_equal(k.ip_proto, 17);
+	assert_int_equal(pkt_l4_len(&k), 16);
+	free(mem);
+	make(&f, UDP6);
+	assert_int_equal(parse(&f, (struct virtio_net_hdr){0}, &k, &mem), DROP_NONE);
+	assert_null(pkt_ip6_frag(&k));
+	free(mem);
+}
+
 /* n extension headers of 8 bytes, hop-by-hop first, then UDP. */
 static enum drop_reason chain(unsigned n, struct pkt *k)
 {
@@ -591,7 +617,7 @@ int main(void)
 		cmocka_unit_test(extension_chains),  cmocka_unit_test(chain_beyond_the_head),
 		cmocka_unit_test(offload_fields),    cmocka_unit_test(offload_on_fragments),
 		cmocka_unit_test(uso_segment_limit), cmocka_unit_test(untag_moves_csum_start),
-		cmocka_unit_test(parse_twice),
+		cmocka_unit_test(parse_twice),	     cmocka_unit_test(fragment_header),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
