@@ -10,3 +10,10 @@ FUZZ += fuzz_dhcp
 fuzz_dhcp_SRC := tests/fuzz/fuzz_dhcp.c $(DHCP_ALL)
 FUZZ += fuzz_lease
 fuzz_lease_SRC := tests/fuzz/fuzz_lease.c dhcp/lease_journal.c net/addr.c
+
+# Router advertisements, without switch or clock.
+RA_ALL := dhcp/ra.c net/wire.c net/parse.c net/csum.c net/pkt.c
+UNIT += test_ra
+test_ra_SRC := tests/unit/test_ra.c $(RA_ALL)
+FUZZ += fuzz_ra
+fuzz_ra_SRC := tests/fuzz/fuzz_ra.c $(RA_ALL)
