@@ -5,7 +5,6 @@
 #include <string.h>
 
 #define DHCP_MAGIC     0x63825363u /* RFC 1497, RFC 2131 3 */
-#define HTYPE_ETHERNET 1
 #define OVERLOAD_FILE  1
 #define OVERLOAD_SNAME 2
 #define OPT_CHUNK      255u
@@ -127,7 +126,7 @@ int dhcp_msg_parse(const void *bytes, size_t len, struct dhcp_msg *ret_msg)
 	struct dhcp_msg m = {0};
 	struct wire w = wire_reader(bytes, len), sname, file;
 	parse_fixed(&w, &m, &sname, &file);
-	if (!wire_ok(&w) || m.htype != HTYPE_ETHERNET || m.hlen != sizeof(m.chaddr))
+	if (!wire_ok(&w) || m.htype != DHCP_HTYPE_ETHERNET || m.hlen != sizeof(m.chaddr))
 		return -EBADMSG;
 	m.cookie = wire_left(&w) >= sizeof(be32) && wire_get_u32(&w) == DHCP_MAGIC;
 	if (m.cookie) {
@@ -243,6 +242,15 @@ void dhcp_build_start(struct dhcp_build *b, void *room, size_t max, const struct
 	b->file = wire_writer(h->file, sizeof(h->file) - 1); /* less its end */
 	b->sname = wire_writer(h->sname, sizeof(h->sname) - 1);
 	dhcp_build_u8(b, DHCP_OPT_TYPE, type);
+}
+
+void dhcp_build_request(struct dhcp_build *b, void *room, const struct dhcp_msg *m,
+			enum dhcp_type type, be32 ciaddr)
+{
+	struct dhcp_hdr *h = room;
+	dhcp_build_start(b, room, DHCP_MSG_SMALL, m, type, ciaddr, 0, 0);
+	h->op = DHCP_OP_REQUEST;
+	h->secs = htobe16(m->secs);
 }
 
 bool dhcp_build_has(const struct dhcp_build *b, uint8_t code)

@@ -65,6 +65,7 @@ enum dhcp_code { /* options: RFC 2132 unless said */
 		 DHCP_OPT_END = 255,
 };
 
+#define DHCP_HTYPE_ETHERNET 1
 #define DHCP_OP_REQUEST	    1
 #define DHCP_OP_REPLY	    2
 #define DHCP_FLAG_BROADCAST 0x8000u
@@ -111,6 +112,10 @@ struct dhcp_build {
  * [DHCP_MSG_SMALL, DHCP_MSG_MAX]. */
 void dhcp_build_start(struct dhcp_build *b, void *room, size_t max, const struct dhcp_msg *m,
 		      enum dhcp_type type, be32 ciaddr, be32 yiaddr, be32 siaddr);
+/* Starts a client's message: like an answer, but a request, `m` giving xid, secs, flags and
+ * chaddr, and as long as every server takes. */
+void dhcp_build_request(struct dhcp_build *b, void *room, const struct dhcp_msg *m,
+			enum dhcp_type type, be32 ciaddr);
 /* Each puts one option once: a second value for a code is ignored.  Longer than 255 bytes
  * is split (RFC 3396).  What does not fit is left out; b->full tells. */
 void dhcp_build_put(struct dhcp_build *b, uint8_t code, const void *data, size_t len);

@@ -17,3 +17,8 @@ UNIT += test_ra
 test_ra_SRC := tests/unit/test_ra.c $(RA_ALL)
 FUZZ += fuzz_ra
 fuzz_ra_SRC := tests/fuzz/fuzz_ra.c $(RA_ALL)
+# The client: by itself, with our server as its peer.
+UNIT += test_dhcp_client
+test_dhcp_client_SRC := tests/unit/test_dhcp_client.c dhcp/dhcp_client.c $(DHCP_ALL)
+FUZZ += fuzz_dhcp_client
+fuzz_dhcp_client_SRC := tests/fuzz/fuzz_dhcp_client.c dhcp/dhcp_client.c dhcp/dhcp_msg.c net/wire.c net/addr.c
