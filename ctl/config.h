@@ -56,7 +56,8 @@ struct cfg_uplink {
 	bool loopback;   /* host: guests may reach the host's 127.0.0.1 */
 	char *interface; /* interface */
 	char *network;   /* network: one of our own, that it is a host of */
-	struct prefix4 address;
+	struct prefix4 address; /* zero with dhcp */
+	bool dhcp;
 	be32 gateway;
 	struct cfg_route *routes;
 	size_t n_routes;

@@ -131,7 +131,7 @@ static void check_uplink_network(struct check *k, const struct cfg_uplink *u, st
 			meant(k->networks, u->network, hint, sizeof(hint)));
 	else if (net->mode == MODE_HOST_ONLY)
 		diag_at(k->d, at, "nothing leaves network '%s': it is host-only", net->name);
-	else if (net->has_subnet)
+	else if (net->has_subnet && !u->dhcp)
 		check_host(k, value_or(n, "address"), "address", u->address.addr, net->subnet);
 }
 
@@ -145,6 +145,10 @@ static void check_uplink(struct check *k, size_t i)
 		check_uplink_interface(k, i);
 	else if (u->type == UPLINK_NETWORK && u->network)
 		check_uplink_network(k, u, n);
+	if (u->dhcp && node_get(n, "gateway"))
+		diag_at(k->d, gw, "the gateway comes with the address, by DHCP");
+	if (u->dhcp && u->n_routes)
+		diag_at(k->d, value_or(n, "routes"), "routes come with the address, by DHCP");
 	if (!u->address.len)
 		return; /* what follows leans on it */
 	check_routes(k, n, u->routes, u->n_routes, u->address);
@@ -474,6 +478,9 @@ static void check_forward(struct check *k, size_t net_index, size_t i, const str
 	else if (f->listen && !loopback && ip4_is_martian(f->listen))
 		diag_at(k->d, listen, "%s is not an address to listen on",
 			ip4_format(f->listen, ip));
+	else if (f->listen && u->type != UPLINK_HOST && u->dhcp)
+		diag_at(k->d, listen, "the address of uplink '%s' comes by DHCP: listen on :%u", u->name,
+			f->listen_port);
 	else if (f->listen && u->type != UPLINK_HOST && f->listen != u->address.addr)
 		diag_at(k->d, listen, "'listen' must be the address of uplink '%s', %s, or :%u",
 			u->name, ip4_format(u->address.addr, ip), f->listen_port);

@@ -20,6 +20,7 @@ struct nat_forward;
 struct gateway;
 struct uplink;
 struct uplink_host;
+struct uplink_dhcp;
 struct netdev_hub;
 struct lease;
 struct lease_store;
@@ -47,6 +48,7 @@ struct run_uplink {
 	struct uplink *uplink;
 	struct uplink_host *host; /* type host: libslirp's side */
 	struct port *carrier;     /* type interface: the netdev port */
+	struct uplink_dhcp *dhcp; /* address: dhcp */
 	struct run_uplink *next;
 };
 struct run_port {
@@ -139,6 +141,12 @@ bool ports_same_attachment(const struct cfg_port *a, const struct cfg_port *b);
 int services_dhcp(struct daemon *d, struct run_network *n, const char *pool, struct dhcp_server **dhcp);
 int services_dns(struct daemon *d, struct run_network *n, domain_idx domain);
 void services_name_lease(struct daemon *d, domain_idx domain, const struct lease *l);
+
+/* ---- ctl/uplink_dhcp.c ---- */
+
+int uplink_dhcp_begin(struct daemon *d, struct run_uplink *u);
+void uplink_dhcp_link_up(struct run_uplink *u); /* its cable came back */
+void uplink_dhcp_end(struct daemon *d, struct run_uplink *u);
 
 /* ---- ctl/vm.c ---- */
 

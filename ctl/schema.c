@@ -95,9 +95,10 @@ static const struct field uplink_fields[] = {
 	{"interface", F_IFNAME, AT(cfg_uplink, interface), .only = BIT(UPLINK_INTERFACE),
 	 .needs = BIT(UPLINK_INTERFACE),
 	 .help = "the interface; the switch answers ARP on it for `address`"},
-	{"address", F_HOSTPREFIX, AT(cfg_uplink, address), .only = OWN_ADDRESS,
-	 .needs = OWN_ADDRESS, .flags = FIELD_LIST_OF_ONE,
-	 .help = "an address of the switch's own, with its prefix length"},
+	{"address", F_HOSTPREFIX, AT(cfg_uplink, address), ALSO(cfg_uplink, dhcp), .only = OWN_ADDRESS,
+	 .needs = OWN_ADDRESS, .flags = FIELD_LIST_OF_ONE | FIELD_DHCP,
+	 .help = "an address of the switch's own, with its prefix length; `dhcp`: what a server "
+		 "out there gives, with its gateway, routes and MTU"},
 	{"gateway", F_IP4, AT(cfg_uplink, gateway), .only = OWN_ADDRESS,
 	 .flags = FIELD_LIST_OF_ONE,
 	 .help = "the next hop; default: none, only the address's own subnet is reached"},

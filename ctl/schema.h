@@ -62,8 +62,9 @@ enum {
 	FIELD_LIST_OF_ONE = 1, /* a list with one value is as good as the value */
 	FIELD_SWITCH =
 		2, /* object: `true` and `false` stand for {} and for none; the bool is at `also` */
-	FIELD_GLOBS = 4
-}; /* named: the name may be a pattern */
+	FIELD_GLOBS = 4, /* named: the name may be a pattern */
+	FIELD_DHCP = 8	 /* hostprefix: or the word `dhcp`; `also` is then the bool that says so */
+};
 
 struct field {
 	const char *key;

@@ -304,6 +304,10 @@ static int read_subnet(const struct field *f, struct node *n, void *base, struct
 static int read_hostprefix(const struct field *f, struct node *n, void *base, struct diag *d)
 {
 	struct prefix4 p;
+	if (f->flags & FIELD_DHCP && !strcmp(n->text, "dhcp")) {
+		*field_flag(f, base) = true;
+		return 0;
+	}
 	if (!strcmp(n->text, "dhcp") || !strcmp(n->text, "shared")) {
 		diag_at(d, n,
 			"address '%s' is not built yet: give an address with its prefix length",
@@ -318,7 +322,7 @@ static int read_hostprefix(const struct field *f, struct node *n, void *base, st
 		return -EINVAL;
 	}
 	*(struct prefix4 *)field_at(f, base) = p;
-	if (f->also)
+	if (f->also && !(f->flags & FIELD_DHCP))
 		*field_flag(f, base) = true;
 	return 0;
 }

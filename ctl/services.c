@@ -562,8 +562,10 @@ static void on_link(void *arg, struct port *p, bool up)
 	struct daemon *d = arg;
 
 	for (struct run_uplink *u = d->uplinks; u; u = u->next) {
-		if (u->carrier == p && up)
-			uplink_link_up(u->uplink);
+		if (u->carrier != p || !up)
+			continue;
+		uplink_link_up(u->uplink);
+		uplink_dhcp_link_up(u);
 	}
 }
 
@@ -593,6 +595,8 @@ int services_uplink(struct daemon *d, struct run_uplink *u, FILE *err)
 	r = u->cfg->type == UPLINK_NETWORK && !in ? -ENOENT : uplink_new(d->nat, &c, &u->uplink);
 	if (!r && u->cfg->type != UPLINK_NETWORK)
 		r = host ? carry_by_host(d, u) : carry_by_interface(d, u);
+	if (!r && u->cfg->dhcp)
+		r = uplink_dhcp_begin(d, u);
 	if (r)
 		fprintf(err, "error: uplink '%s': %s\n", u->cfg->name, strerror(-r));
 	return r;
@@ -606,6 +610,7 @@ void services_uplink_end(struct daemon *d, struct run_uplink *u)
 			gateway_set_uplink(n->gateway, NULL, NULL);
 		}
 	}
+	uplink_dhcp_end(d, u);
 	uplink_host_free(u->host);
 	sw_port_del(u->carrier);
 	uplink_free(u->uplink);

@@ -24,7 +24,7 @@ static const struct port_caps all_caps = {
 
 /* ---- packets for the main thread ---- */
 
-static enum drop_reason hand_up(struct transit *t, struct slow_sink *sink)
+enum drop_reason transit_hand_up(struct transit *t, struct slow_sink *sink)
 {
 	struct port *offered_to = t->origin;
 
@@ -52,7 +52,7 @@ static enum drop_reason to_service(struct gateway *g, struct transit *t, enum ga
 	struct slow_sink *sink = g->sink[s];
 
 	if (sink && (g->conf.flags & flag[s]))
-		return hand_up(t, sink);
+		return transit_hand_up(t, sink);
 	icmp_error(g->nat, &t->leg->nif, &g->icmp, t, ICMP4_UNREACHABLE, ICMP4_UNREACH_PORT, 0);
 	return DROP_SVC_OFF;
 }
@@ -76,7 +76,7 @@ enum drop_reason gateway_deliver(struct gateway *g, struct transit *t, uint16_t 
 {
 	struct slow_sink *sink = listener(g, port);
 
-	return sink ? hand_up(t, sink) : DROP_GW_LOCAL_CLOSED;
+	return sink ? transit_hand_up(t, sink) : DROP_GW_LOCAL_CLOSED;
 }
 
 /* ---- what is for the gateway itself ---- */

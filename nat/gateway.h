@@ -67,7 +67,7 @@ struct route4 { /* static: what lies behind a router of the subnet */
 struct uplink_conf {
 	char name[NAT_NAME_MAX];
 	struct mac mac;         /* ours on the outside */
-	struct prefix4 address; /* ours, with the length of the subnet that is on-link */
+	struct prefix4 address; /* ours, with the length of the subnet that is on-link; 0/0: none yet */
 	be32 gateway;           /* next hop for all else; 0 = on-link only */
 	uint32_t mtu;           /* 0 = 1500 */
 	struct route4 routes[ROUTES_MAX]; /* beside `gateway`; the longest wins */
@@ -92,6 +92,8 @@ void uplink_free(struct uplink *u);
 domain_idx uplink_domain(const struct uplink *u); /* where the carrying port belongs */
 struct port *uplink_port(const struct uplink *u);
 const struct uplink_conf *uplink_get_conf(const struct uplink *u);
+/* Where UDP to port 68 goes that comes in there, to our MAC or to all: a DHCP client's.  NULL: none. */
+void uplink_set_dhcp_sink(struct uplink *u, struct slow_sink *sink);
 /* The carrying port (re)started: announce the address again, resolve the next hop anew. */
 void uplink_link_up(struct uplink *u);
 

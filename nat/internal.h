@@ -159,6 +159,7 @@ struct uplink {
 	struct neigh_if nif;
 	struct ports ports;
 	struct token_bucket icmp;
+	struct slow_sink *dhcp;
 	nsec_t announce_at; /* 0: not pending */
 };
 
@@ -268,6 +269,8 @@ static inline bool l4_csum_pending(const struct pkt *k)
 }
 
 /* gateway.c */
+/* For the main thread: t->k, or a copy of it when others look at it too. */
+enum drop_reason transit_hand_up(struct transit *t, struct slow_sink *sink);
 enum drop_reason gateway_deliver(struct gateway *g, struct transit *t, uint16_t port);
 
 #endif

@@ -221,6 +221,8 @@ static inline be32 next_hop(const struct uplink *u, be32 dst)
 	be32 via = u->conf.gateway;
 	int longest = -1;
 
+	if (!u->conf.address.addr)
+		return 0;
 	if (prefix4_contains(u->conf.address, dst))
 		return dst;
 	for (unsigned i = 0; i < u->conf.n_routes; i++) {

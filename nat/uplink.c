@@ -7,6 +7,7 @@
 
 #include "nat/internal.h"
 
+#define PORT_DHCP_CLIENT 68
 #define CARRIER_WAIT NSEC_PER_SEC /* the port that carries us is added after us */
 
 static const struct port_caps all_caps = {
@@ -29,6 +30,12 @@ static enum drop_reason ip4_input(struct uplink *u, struct transit *t)
 	return napt_from_outside(u, t);
 }
 
+static bool is_dhcp_answer(const struct pkt *k)
+{
+	return (k->flags & PKT_IP4) && (k->flags & PKT_L4) && k->ip_proto == IPPROTO4_UDP &&
+	       k->l3_off == ETH_HLEN_ && pkt_udp(k)->dport == htobe16(PORT_DHCP_CLIENT);
+}
+
 static enum drop_reason input(void *self, struct transit *t)
 {
 	struct uplink *u = self;
@@ -39,6 +46,8 @@ static enum drop_reason input(void *self, struct transit *t)
 			neigh_arp_input(&u->nat->neigh, &u->nif, t->w, t->now, t->k);
 		return DROP_NONE;
 	}
+	if (unlikely(u->dhcp && is_dhcp_answer(t->k)) && (mac_is_group(dst) || mac_eq(dst, u->nif.mac)))
+		return transit_hand_up(t, u->dhcp);
 	if (!mac_eq(dst, u->nif.mac))
 		return DROP_NONE; /* group addresses, and what is flooded for others */
 	if (likely((t->k->flags & PKT_IP4) && t->k->l3_off == ETH_HLEN_))
@@ -58,7 +67,8 @@ static nsec_t tick(struct port *p, struct worker *w, nsec_t now)
 
 	if (u->announce_at && u->announce_at <= now) {
 		u->announce_at = 0;
-		neigh_announce(&u->nif, w);
+		if (u->conf.address.addr)
+			neigh_announce(&u->nif, w);
 	}
 	return nat_sooner(u->announce_at, nat_tick(p, u->nat, w, now));
 }
@@ -282,6 +292,26 @@ static void do_link_up(struct worker *w, void *arg)
 void uplink_link_up(struct uplink *u)
 {
 	worker_call(u->nat->sw, NULL, do_link_up, u);
+}
+
+struct sink_call {
+	struct uplink *u;
+	struct slow_sink *sink;
+};
+
+static void do_set_sink(struct worker *w, void *arg)
+{
+	struct sink_call *c = arg;
+
+	(void)w;
+	c->u->dhcp = c->sink;
+}
+
+void uplink_set_dhcp_sink(struct uplink *u, struct slow_sink *sink)
+{
+	struct sink_call c = {u, sink};
+
+	worker_call(u->nat->sw, NULL, do_set_sink, &c);
 }
 
 domain_idx uplink_domain(const struct uplink *u)

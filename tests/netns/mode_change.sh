@@ -62,8 +62,7 @@ ipn a neigh flush dev ta
 check "goes out at once" reaches
 check "a port moves to another network" ctl port set b network keep
 refute "and has left its neighbours" on a ping -n -c 1 -W 1 10.10.10.9
-check "the transfer is still the same" flowing
 done_() { grep -q '"sum_received"' "$busy"; }
-check "and ends by itself" wait_for 15 done_
+check "the transfer ends by itself" wait_for 20 done_
 check "it lost nothing to speak of" eval 'jq -e ".end.sum_received.bits_per_second > 150000000 and .error == null" "$busy" >/dev/null'
 finish

@@ -73,8 +73,6 @@ static const struct bad {
 	{V "uplinks: {u: {type: interface, address: 192.0.2.2/24}}\n", 2, 11,
 	 "'interface' is missing: type 'interface' needs it"},
 	{V "uplinks: {u: {type: interface, interface: e1}}\n", 2, 11, "'address' is missing"},
-	{V "uplinks: {u: {type: interface, interface: e1, address: dhcp}}\n", 2, 56,
-	 "address 'dhcp' is not built yet"},
 	{V "uplinks: {u: {type: interface, interface: e1, address: shared}}\n", 2, 56,
 	 "address 'shared' is not built"},
 	{V "uplinks: {u: {type: interface, interface: e1, address: 192.0.2.2}}\n", 2, 56,
@@ -727,7 +725,7 @@ static void test_edit(void **state)
 	assert_int_equal(lab->forwards[1].listen_port, 99);
 	assert_true(config_network(c, "dmz")->dhcp);
 	assert_int_equal(config_network(c, "dmz")->n_reservations, 1);
-	assert_int_equal(c->n_uplinks, 3);
+	assert_int_equal(c->n_uplinks, 4);
 	config_free(c);
 	free(said_by_edit);
 	said_by_edit = NULL;

@@ -1,0 +1,209 @@
+/* An uplink whose address comes from a DHCP server: the client of dhcp/dhcp_client.h between the
+ * uplink's port and a timer.  Until there is a lease, and after it was lost, the uplink has no
+ * address and no route (gw-no-route).  Main thread. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "ctl/daemon.h"
+#include "dhcp/dhcp_client.h"
+#include "nat/gateway.h"
+#include "net/clock.h"
+#include "net/csum.h"
+#include "net/log.h"
+#include "net/parse.h"
+#include "net/wire.h"
+
+#define TTL 64
+
+struct uplink_dhcp {
+	struct daemon *daemon;
+	struct run_uplink *uplink;
+	struct dhcp_client client;
+	struct loop_timer *timer;
+	struct slow_sink sink;
+	struct mac server; /* who sent the last answer: the way to its server */
+};
+
+/* ---- out ---- */
+
+static void send(struct uplink_dhcp *x, const struct dhcp_client_out *out)
+{
+	struct pkt_pool *pool = sw_main_pool(x->daemon->sw);
+	struct pkt *k = pkt_new(pool);
+	uint16_t udp_len = (uint16_t)(sizeof(struct udp_hdr) + out->len);
+	struct {
+		struct eth_hdr eth;
+		struct ip4_hdr ip;
+		struct udp_hdr udp;
+	} __attribute__((packed)) h = {
+		.eth = {out->dst == ~(be32)0 ? MAC_BROADCAST : x->server, x->client.mac, htobe16(ETHERTYPE_IP4)},
+		.ip = {.ver_ihl = 0x45, .len = htobe16((uint16_t)(sizeof(struct ip4_hdr) + udp_len)),
+		       .ttl = TTL, .proto = IPPROTO4_UDP, .src = out->src, .dst = out->dst},
+		.udp = {htobe16(DHCP_CLIENT_PORT), htobe16(DHCP_SERVER_PORT), htobe16(udp_len)},
+	};
+
+	if (!k)
+		return; /* it will be asked again */
+	h.ip.csum = csum_ip4_header(&h.ip, sizeof(h.ip));
+	csum_t sum = csum_pseudo4(h.ip.src, h.ip.dst, IPPROTO4_UDP, udp_len);
+	h.udp.csum = csum_finish(csum_add(csum_add(sum, &h.udp, sizeof(h.udp)), out->bytes, out->len));
+	if (!h.udp.csum)
+		h.udp.csum = UINT16_MAX; /* RFC 768: zero would mean none */
+	struct wire w = wire_writer(k->head, PKT_HEAD_MAX);
+	wire_put(&w, &h, sizeof(h));
+	wire_put(&w, out->bytes, out->len);
+	pkt_set_len(pool, k, (uint32_t)wire_pos(&w));
+	sw_slow_down(uplink_port(x->uplink->uplink), uplink_domain(x->uplink->uplink), k);
+}
+
+/* ---- what became of the lease ---- */
+
+/* A network of ours that the address lies in: routing could not tell inside from outside. */
+static const struct cfg_network *overlaps(const struct uplink_dhcp *x, struct prefix4 p)
+{
+	const struct config *c = x->daemon->running;
+	const char *own = x->uplink->cfg->network;
+
+	for (size_t i = 0; i < c->n_networks; i++) {
+		const struct cfg_network *n = &c->networks[i];
+		if (n->has_subnet && prefix4_overlap(n->subnet, p) && !(own && strcmp(own, n->name) == 0))
+			return n;
+	}
+	return NULL;
+}
+
+static void set_address(struct uplink_dhcp *x, const struct dhcp_client_lease *l)
+{
+	struct uplink_conf c = *uplink_get_conf(x->uplink->uplink);
+	char text[PREFIX_STRLEN];
+
+	c.address = l ? l->address : (struct prefix4){0};
+	c.gateway = l ? l->gateway : 0;
+	c.mtu = l ? l->mtu : 0;
+	c.n_routes = 0;
+	for (unsigned i = 0; l && i < l->n_routes; i++) {
+		if (l->route[i].via)
+			c.routes[c.n_routes++] = (struct route4){l->route[i].to, l->route[i].via};
+	}
+	uplink_set_conf(x->uplink->uplink, &c);
+	if (l)
+		prefix4_format(l->address, text);
+	log_notice("uplink", "%s: %s%s", x->uplink->cfg->name, l ? "its address is " : "its lease is lost", l ? text : "");
+	if (x->daemon->on_event)
+		x->daemon->on_event(x->daemon, "uplink-address", x->uplink->cfg->name, l ? text : "none");
+}
+
+static void act(struct uplink_dhcp *x, const struct dhcp_client_out *out)
+{
+	const struct dhcp_client_lease *l = &x->client.lease;
+	const struct cfg_network *n = NULL;
+	nsec_t now = clock_now();
+
+	if (out->len)
+		send(x, out);
+	if (out->event == DHCP_CLIENT_LEASED && (n = overlaps(x, l->address)))
+		log_error("uplink", "%s: the address it was given overlaps network '%s': not used",
+			  x->uplink->cfg->name, n->name);
+	if (out->event == DHCP_CLIENT_LEASED && !n)
+		set_address(x, l);
+	else if (out->event == DHCP_CLIENT_LOST || n)
+		set_address(x, NULL);
+	if (x->client.at)
+		loop_timer_arm(x->timer, x->client.at > now ? x->client.at - now : 0);
+	else
+		loop_timer_stop(x->timer);
+}
+
+static void tick(void *arg)
+{
+	struct uplink_dhcp *x = arg;
+	struct dhcp_client_out out = {0};
+
+	dhcp_client_tick(&x->client, clock_now(), &out);
+	act(x, &out);
+}
+
+/* ---- in ---- */
+
+static size_t read_message(const struct pkt *k, uint8_t buf[DHCP_MSG_MAX])
+{
+	size_t len = be16toh(pkt_udp(k)->len);
+
+	if (k->flags & PKT_FRAGMENT || len <= sizeof(struct udp_hdr) || len > pkt_l4_len(k) ||
+	    len > sizeof(struct udp_hdr) + DHCP_MSG_MAX)
+		return 0;
+	len -= sizeof(struct udp_hdr);
+	return pkt_read(k, k->l4_off + sizeof(struct udp_hdr), buf, len) ? len : 0;
+}
+
+static void receive(void *arg, struct pkt *k)
+{
+	struct uplink_dhcp *x = arg;
+	struct dhcp_client_out out = {0};
+	uint8_t msg[DHCP_MSG_MAX];
+	size_t len = read_message(k, msg);
+	int r = len ? dhcp_client_input(&x->client, clock_now(), msg, len, &out) : -EBADMSG;
+
+	if (r == -EBADMSG)
+		sw_slow_refuse(k, DROP_SVC_MALFORMED);
+	else if (r < 0)
+		sw_slow_refuse(k, DROP_SVC_STRAY);
+	else
+		x->server = pkt_eth(k)->src;
+	pkt_free(sw_main_pool(x->daemon->sw), k);
+	if (r >= 0)
+		act(x, &out);
+}
+
+/* ---- life ---- */
+
+int uplink_dhcp_begin(struct daemon *d, struct run_uplink *u)
+{
+	struct uplink_dhcp *x = calloc(1, sizeof(*x));
+	uint64_t seed = 0;
+
+	if (!x)
+		return -ENOMEM;
+	*x = (struct uplink_dhcp){.daemon = d, .uplink = u, .sink = {receive, x}};
+	x->timer = loop_timer_new(d->loop, tick, x);
+	if (!x->timer || getrandom(&seed, sizeof(seed), 0) != (ssize_t)sizeof(seed)) {
+		loop_timer_free(x->timer);
+		free(x);
+		return -ENOMEM;
+	}
+	u->dhcp = x;
+	dhcp_client_init(&x->client, uplink_get_conf(u->uplink)->mac, "", 0, seed, clock_now());
+	uplink_set_dhcp_sink(u->uplink, &x->sink);
+	loop_timer_arm(x->timer, 0);
+	return 0;
+}
+
+void uplink_dhcp_link_up(struct run_uplink *u)
+{
+	struct dhcp_client_out none = {0};
+
+	if (!u->dhcp)
+		return;
+	dhcp_client_link_up(&u->dhcp->client, clock_now());
+	act(u->dhcp, &none);
+}
+
+/* The address is given back, as the server may have few. */
+void uplink_dhcp_end(struct daemon *d, struct run_uplink *u)
+{
+	struct uplink_dhcp *x = u->dhcp;
+	struct dhcp_client_out out = {0};
+
+	if (!x)
+		return;
+	dhcp_client_release(&x->client, &out);
+	if (out.len)
+		send(x, &out);
+	uplink_set_dhcp_sink(u->uplink, NULL);
+	sw_slow_drain(d->sw);
+	loop_timer_free(x->timer);
+	free(x);
+	u->dhcp = NULL;
+}
