@@ -677,6 +677,23 @@ static void member_conf(struct port *m, void *arg)
 	atomic_store_explicit(&m->conf, arg, memory_order_release);
 }
 
+/* Under the registry's lock, so that a member that a worker makes meanwhile has the one or the other. */
+static const struct port_conf *swap_conf(struct port *p, const struct port_conf *c)
+{
+	const struct port_conf *old;
+
+	pthread_mutex_lock(&p->sw->registry);
+	old = atomic_exchange_explicit(&p->conf, c, memory_order_acq_rel);
+	each_member(p->sw, p, member_conf, (void *)(uintptr_t)c);
+	pthread_mutex_unlock(&p->sw->registry);
+	return old;
+}
+
+static void flush_member(struct port *m, void *sw)
+{
+	sw_fdb_flush_port(sw, m);
+}
+
 static bool same_vlans(const struct port_conf *a, const struct port_conf *b)
 {
 	return a->domain == b->domain && memcmp(&a->vlan, &b->vlan, sizeof(a->vlan)) == 0;
@@ -703,11 +720,12 @@ int port_set_conf(struct port *p, const struct port_conf *conf)
 
 	if (!c)
 		return -ENOMEM;
-	old = atomic_exchange_explicit(&p->conf, c, memory_order_acq_rel);
-	each_member(p->sw, p, member_conf, (void *)(uintptr_t)c);
+	old = swap_conf(p, c);
 	rebuild_floods_of(p);
-	if (!same_vlans(old, c))
+	if (!same_vlans(old, c)) { /* else they would still be found where they were */
 		sw_fdb_flush_port(p->sw, p);
+		each_member(p->sw, p, flush_member, p->sw);
+	}
 	free((void *)(uintptr_t)old);
 	if (p->ops->conf_changed)
 		p->ops->conf_changed(p, conf);
@@ -799,9 +817,9 @@ int port_member_new(struct port *parent, const char *peername, void *peer, unsig
 	m->peer = peer;
 	m->parent = parent;
 	m->worker = parent->worker;
-	atomic_init(&m->conf, atomic_load_explicit(&parent->conf, memory_order_acquire));
 	atomic_init(&m->running, true);
 	pthread_mutex_lock(&sw->registry);
+	atomic_init(&m->conf, atomic_load_explicit(&parent->conf, memory_order_acquire));
 	r = room_for_member(sw, parent, limit) ? name_member(sw, m, parent->name, peername) : -ENOSPC;
 	if (!r)
 		r = enter_locked(sw, m);

@@ -538,6 +538,26 @@ static void members_come_and_go(void **state)
 	assert_null(sw_port_find(x->sw, "lab/x~2"));
 }
 
+/* Nobody in the network they have left is to reach them any more. */
+static void members_move_with_their_parent(void **state)
+{
+	struct bench *x = *state;
+	struct port_conf lab = dummy_access(10), office = dummy_access(20);
+	domain_idx was = sw_domain_of_vid(x->sw, 10);
+	struct make m = {.name = "x"};
+
+	assert_int_equal(sw_port_add(x->sw, "lab", &member_ops, NULL, &lab, no_caps, false, NULL, &m.parent), 0);
+	port_start(m.parent, -1);
+	worker_call(x->sw, m.parent, make_member, &m);
+	settle(x);
+	assert_int_equal(sw_fdb_add_static(x->sw, was, mac_from_u64(A), m.m), 0);
+	assert_int_equal(port_set_conf(m.parent, &lab), 0);
+	assert_int_equal(sw_fdb_where(x->sw, was, mac_from_u64(A)), m.m->idx);
+	assert_int_equal(port_set_conf(m.parent, &office), 0);
+	assert_int_equal(sw_fdb_where(x->sw, was, mac_from_u64(A)), PORT_NONE);
+	sw_port_del(m.parent);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -554,6 +574,7 @@ int main(void)
 		T(malformed_frames_go_nowhere),
 		T(slow_path_both_ways),
 		T(members_come_and_go),
+		T(members_move_with_their_parent),
 	};
 
 	workers = 1;
