@@ -129,7 +129,7 @@ void wire_put_u64(struct wire *w, uint64_t v)
 void wire_put(struct wire *w, const void *src, size_t n)
 {
 	uint8_t *p = take(w, n);
-	if (p)
+	if (p && n) /* src may be NULL then */
 		memcpy(p, src, n);
 }
 
