@@ -451,6 +451,11 @@ const struct cfg_uplink *config_uplink(const struct config *c, const char *name)
 	return NULL;
 }
 
+bool cfg_network_served(const struct cfg_network *n)
+{
+	return n->mode != MODE_INTERNAL && n->mode != MODE_BRIDGED;
+}
+
 bool cfg_network_equal(const struct cfg_network *a, const struct cfg_network *b)
 {
 	return !strcmp(a->name, b->name) && schema_equal(&schema_network, a, b);

@@ -171,6 +171,7 @@ const struct cfg_network *config_network(const struct config *c, const char *nam
 const struct cfg_network *config_network_of_vlan(const struct config *c, vlan_id v);
 const struct cfg_port *config_port(const struct config *c, const char *name);
 const struct cfg_uplink *config_uplink(const struct config *c, const char *name);
+bool cfg_network_served(const struct cfg_network *n); /* its mode has a gateway */
 bool cfg_network_equal(const struct cfg_network *a, const struct cfg_network *b);
 bool cfg_port_equal(const struct cfg_port *a, const struct cfg_port *b);
 bool cfg_uplink_equal(const struct cfg_uplink *a, const struct cfg_uplink *b);

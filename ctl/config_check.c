@@ -231,11 +231,6 @@ static const struct cfg_uplink *check_network_uplink(struct check *k, struct cfg
 	return u;
 }
 
-static bool is_served(enum net_mode m)
-{
-	return m == MODE_NAT || m == MODE_ROUTED || m == MODE_HOST_ONLY || m == MODE_NAT_PER_VM;
-}
-
 static void check_subnet(struct check *k, size_t i, const struct cfg_uplink *u)
 {
 	const struct cfg_network *net = &k->c->networks[i];
@@ -243,7 +238,7 @@ static void check_subnet(struct check *k, size_t i, const struct cfg_uplink *u)
 	char buf[PREFIX_STRLEN];
 	for (size_t j = 0; j < i; j++) {
 		const struct cfg_network *other = &k->c->networks[j];
-		if (is_served(other->mode) && other->mode != MODE_NAT_PER_VM &&
+		if (cfg_network_served(other) && other->mode != MODE_NAT_PER_VM &&
 		    net->mode != MODE_NAT_PER_VM && other->has_subnet &&
 		    prefix4_overlap(net->subnet, other->subnet)) {
 			diag_at(k->d, v, "the subnet overlaps %s of network '%s'",
@@ -567,7 +562,7 @@ static void check_network(struct check *k, size_t i)
 		return;
 	check_network_name(k, n, net->name);
 	check_vlan_unique(k, i);
-	if (mode && !mode->bad && is_served(net->mode))
+	if (mode && !mode->bad && cfg_network_served(net))
 		check_served_network(k, i);
 	else
 		net->dhcp = net->dns = false;
@@ -751,7 +746,7 @@ static void check_interface(struct check *k, size_t i)
 static void check_tap_address(struct check *k, const struct cfg_port *p, struct node *n)
 {
 	const struct cfg_network *net = p->network ? config_network(k->c, p->network) : NULL;
-	if (!p->has_address || !net || !is_served(net->mode))
+	if (!p->has_address || !net || !cfg_network_served(net))
 		return;
 	if (p->address.addr == net->gateway)
 		diag_at(k->d, value_or(n, "address"), "the address is the gateway of network '%s'",

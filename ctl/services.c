@@ -456,11 +456,6 @@ static int set_uplink(struct daemon *d, struct run_network *n, FILE *err)
 	return r;
 }
 
-static bool is_served(enum net_mode m)
-{
-	return m == MODE_NAT || m == MODE_ROUTED || m == MODE_HOST_ONLY || m == MODE_NAT_PER_VM;
-}
-
 /* The host's own interface in a host-only network, made anew when its address changes. */
 static int set_host_port(struct daemon *d, struct run_network *n, const struct cfg_network *was)
 {
@@ -488,7 +483,7 @@ int services_network(struct daemon *d, struct run_network *n, const struct cfg_n
 {
 	int r;
 
-	if (!is_served(n->cfg->mode))
+	if (!cfg_network_served(n->cfg))
 		return 0; /* internal, bridged: a switch and no more */
 	r = set_gateway(d, n);
 	if (!r && n->cfg->mode == MODE_HOST_ONLY)

@@ -8,14 +8,11 @@
 
 #include "ctl/daemon.h"
 #include "dhcp/dhcp_client.h"
+#include "dhcp/dhcp_frame.h"
 #include "nat/gateway.h"
 #include "net/clock.h"
-#include "net/csum.h"
 #include "net/log.h"
 #include "net/parse.h"
-#include "net/wire.h"
-
-#define TTL 64
 
 struct uplink_dhcp {
 	struct daemon *daemon;
@@ -30,32 +27,15 @@ struct uplink_dhcp {
 
 static void send(struct uplink_dhcp *x, const struct dhcp_client_out *out)
 {
-	struct pkt_pool *pool = sw_main_pool(x->daemon->sw);
-	struct pkt *k = pkt_new(pool);
-	uint16_t udp_len = (uint16_t)(sizeof(struct udp_hdr) + out->len);
-	struct {
-		struct eth_hdr eth;
-		struct ip4_hdr ip;
-		struct udp_hdr udp;
-	} __attribute__((packed)) h = {
-		.eth = {out->dst == ~(be32)0 ? MAC_BROADCAST : x->server, x->client.mac, htobe16(ETHERTYPE_IP4)},
-		.ip = {.ver_ihl = 0x45, .len = htobe16((uint16_t)(sizeof(struct ip4_hdr) + udp_len)),
-		       .ttl = TTL, .proto = IPPROTO4_UDP, .src = out->src, .dst = out->dst},
-		.udp = {htobe16(DHCP_CLIENT_PORT), htobe16(DHCP_SERVER_PORT), htobe16(udp_len)},
+	const struct uplink *u = x->uplink->uplink;
+	const struct dhcp_frame f = {
+		.src_mac = x->client.mac, .dst_mac = out->dst == ~(be32)0 ? MAC_BROADCAST : x->server,
+		.src = out->src, .dst = out->dst, .sport = DHCP_CLIENT_PORT, .dport = DHCP_SERVER_PORT,
 	};
+	struct pkt *k = dhcp_frame_build(sw_main_pool(x->daemon->sw), &f, out->bytes, out->len);
 
-	if (!k)
-		return; /* it will be asked again */
-	h.ip.csum = csum_ip4_header(&h.ip, sizeof(h.ip));
-	csum_t sum = csum_pseudo4(h.ip.src, h.ip.dst, IPPROTO4_UDP, udp_len);
-	h.udp.csum = csum_finish(csum_add(csum_add(sum, &h.udp, sizeof(h.udp)), out->bytes, out->len));
-	if (!h.udp.csum)
-		h.udp.csum = UINT16_MAX; /* RFC 768: zero would mean none */
-	struct wire w = wire_writer(k->head, PKT_HEAD_MAX);
-	wire_put(&w, &h, sizeof(h));
-	wire_put(&w, out->bytes, out->len);
-	pkt_set_len(pool, k, (uint32_t)wire_pos(&w));
-	sw_slow_down(uplink_port(x->uplink->uplink), uplink_domain(x->uplink->uplink), k);
+	if (k) /* else it will be asked again */
+		sw_slow_down(uplink_port(u), uplink_domain(u), k);
 }
 
 /* ---- what became of the lease ---- */
@@ -127,23 +107,12 @@ static void tick(void *arg)
 
 /* ---- in ---- */
 
-static size_t read_message(const struct pkt *k, uint8_t buf[DHCP_MSG_MAX])
-{
-	size_t len = be16toh(pkt_udp(k)->len);
-
-	if (k->flags & PKT_FRAGMENT || len <= sizeof(struct udp_hdr) || len > pkt_l4_len(k) ||
-	    len > sizeof(struct udp_hdr) + DHCP_MSG_MAX)
-		return 0;
-	len -= sizeof(struct udp_hdr);
-	return pkt_read(k, k->l4_off + sizeof(struct udp_hdr), buf, len) ? len : 0;
-}
-
 static void receive(void *arg, struct pkt *k)
 {
 	struct uplink_dhcp *x = arg;
 	struct dhcp_client_out out = {0};
 	uint8_t msg[DHCP_MSG_MAX];
-	size_t len = read_message(k, msg);
+	size_t len = dhcp_frame_read(k, DHCP_CLIENT_PORT, msg);
 	int r = len ? dhcp_client_input(&x->client, clock_now(), msg, len, &out) : -EBADMSG;
 
 	if (r == -EBADMSG)

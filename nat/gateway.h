@@ -9,6 +9,11 @@
  *
  *	guest port --- domain of "lab" --- gw/lab === uplink/wan --- hidden domain --- netdev port
  *
+ * Modes.  A gateway translates (NAT), or routes between routed networks and out of its uplink, or
+ * forwards nothing (host-only).  It may stand in further domains (gateway_leg_add) whose guests
+ * have the same addresses and do not meet: an appliance for each.  An uplink may be a
+ * host of one of the switch's own networks in place of a hidden domain.
+ *
  * Translation (RFC 4787, 5382, 5508).  A mapping (domain, protocol, inside ip:port) has
  * one outside port of its uplink, whoever the remote is; it owns sessions, one for each
  * remote.  Everything is keyed by domain, so that networks may overlap.  Outside ports

@@ -216,7 +216,7 @@ enum drop_reason transit_send(struct nat *n, struct transit *t, struct neigh_if 
 	return why;
 }
 
-static inline be32 next_hop(const struct uplink *u, be32 dst)
+be32 uplink_next(const struct uplink *u, be32 dst)
 {
 	be32 via = u->conf.gateway;
 	int longest = -1;
@@ -233,11 +233,6 @@ static inline be32 next_hop(const struct uplink *u, be32 dst)
 		}
 	}
 	return via;
-}
-
-be32 uplink_next(const struct uplink *u, be32 dst)
-{
-	return next_hop(u, dst);
 }
 
 struct neigh *uplink_hop(struct uplink *u, be32 dst)
@@ -257,7 +252,7 @@ enum drop_reason napt_emit(struct session *s, struct transit *t, bool to_outside
 		return napt_from_outside(m->up, t);
 	}
 	if (to_outside) { /* while the neighbour is known, nobody asks for its address */
-		be32 hop = likely(neigh_at(&n->neigh, s->hop) != NULL) ? 0 : next_hop(m->up, s->remote);
+		be32 hop = likely(neigh_at(&n->neigh, s->hop) != NULL) ? 0 : uplink_next(m->up, s->remote);
 		return transit_send(n, t, &m->up->nif, &s->hop, hop);
 	}
 	if (unlikely(m->local))

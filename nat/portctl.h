@@ -2,7 +2,7 @@
  * protocols that say it: NAT-PMP (RFC 6886) and PCP (RFC 6887), both at UDP port 5351,
  * and UPnP IGD.
  *
- *	bytes -> portctl_parse() -> struct portctl_request -> portmap.h decides
+ *	bytes -> portctl_parse() -> struct portctl_request -> (who decides)
  *	      -> struct portctl_response -> portctl_build() -> bytes
  *
  * Version 0 is NAT-PMP, 2 is PCP; what else comes is told the version to use (RFC 6887 9,

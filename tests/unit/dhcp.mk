@@ -4,7 +4,7 @@ DHCP_ALL := dhcp/dhcp_server.c dhcp/dhcp_msg.c net/wire.c $(LEASE_ALL)
 
 UNIT += test_lease test_dhcp
 test_lease_SRC := tests/unit/test_lease.c $(LEASE_ALL)
-test_dhcp_SRC := tests/unit/test_dhcp.c dhcp/dhcp_receive.c net/parse.c net/csum.c net/pkt.c $(DHCP_ALL)
+test_dhcp_SRC := tests/unit/test_dhcp.c dhcp/dhcp_receive.c dhcp/dhcp_frame.c net/parse.c net/csum.c net/pkt.c $(DHCP_ALL)
 
 FUZZ += fuzz_dhcp
 fuzz_dhcp_SRC := tests/fuzz/fuzz_dhcp.c $(DHCP_ALL)
