@@ -4,7 +4,9 @@
 #include <errno.h>
 #include <string.h>
 
+#include "net/addr.h"
 #include "net/csum.h"
+#include "net/nd.h"
 #include "net/parse.h"
 #include "net/wire.h"
 
@@ -40,7 +42,7 @@ static void put_prefix(struct wire *o, const struct ra_prefix *p)
 	wire_put_u8(o, p->len);
 	/* RFC 4862 5.5.3 d: an interface identifier has 64 bits; of another length guests make none */
 	wire_put_u8(o, p->len == 64 ? PREFIX_ON_LINK | PREFIX_AUTONOMOUS : PREFIX_ON_LINK);
-	wire_put_u32(o, p->gone ? 0 : RA_VALID_S);
+	wire_put_u32(o, p->gone ? RA_GONE_VALID_S : RA_VALID_S);
 	wire_put_u32(o, p->gone ? 0 : RA_PREFERRED_S);
 	wire_put_u32(o, 0);
 	wire_put(o, p->addr, 16);
@@ -144,31 +146,11 @@ static bool checksum_ok(const struct pkt *k, uint32_t len)
 			   csum_fold(csum_pkt(k, k->l4_off, len))) == 0;
 }
 
-/* RFC 4861 6.1.1: options of length 0 void the whole; those not known are skipped. */
-static int read_options(struct wire *w, struct ra_solicit *s)
-{
-	while (wire_left(w)) {
-		uint8_t type = wire_get_u8(w), units = wire_get_u8(w);
-		struct wire o;
-
-		if (!units)
-			return -EBADMSG;
-		o = wire_sub(w, units * 8u - 2);
-		if (type == ND_OPT_SOURCE_MAC && units == 1) {
-			s->mac = wire_get_mac(&o);
-			s->has_mac = true;
-		}
-		if (!wire_ok(w) || !wire_ok(&o))
-			return -EBADMSG;
-	}
-	return wire_ok(w) ? 0 : -EBADMSG;
-}
-
 int ra_solicit_parse(const struct pkt *k, struct ra_solicit *ret)
 {
-	static const uint8_t unspecified[16];
 	const uint16_t need = PKT_IP6 | PKT_L4;
-	struct ra_solicit s = {0};
+	struct ra_solicit s;
+	struct nd_mac source;
 	uint8_t room[IP6_MTU_MIN];
 
 	if ((k->flags & (need | PKT_FRAGMENT)) != need || k->ip_proto != IPPROTO6_ICMP)
@@ -181,10 +163,11 @@ int ra_solicit_parse(const struct pkt *k, struct ra_solicit *ret)
 		return -EBADMSG;
 	struct wire w = wire_reader(room, len);
 	wire_skip(&w, sizeof(struct nd_rs));
-	if (read_options(&w, &s) < 0)
+	if (nd_read_mac(&w, ND_OPT_SOURCE_MAC, &source) < 0)
 		return -EBADMSG;
+	s = (struct ra_solicit){.mac = source.mac, .has_mac = source.given};
 	memcpy(s.source, pkt_ip6(k)->src, sizeof(s.source));
-	if (s.has_mac && !memcmp(s.source, unspecified, sizeof(unspecified)))
+	if (s.has_mac && ip6_is_unspecified(s.source))
 		return -EBADMSG;
 	*ret = s;
 	return 0;

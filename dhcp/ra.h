@@ -6,9 +6,9 @@
  *
  * What is said: prefixes (on-link, autonomous), MTU, our MAC address, DNS servers and search domain
  * (RFC 8106), how long we are a default router. Lifetimes are three times the longest interval,
- * so that two lost advertisements take nothing from a guest. What goes away, a prefix, a
- * server or the whole router, is said goodbye to with lifetimes of zero; a guest keeps an address of it
- * for connections it has, two hours at most (RFC 4862 5.5.3 e).
+ * so that two lost advertisements take nothing from a guest. What goes away, a server or the router,
+ * is said goodbye to with a lifetime of zero.  A prefix that goes is preferred no longer, and stays
+ * valid and on-link for two hours, for the connections that guests have (RFC 4862 5.5.3 e and 5.5.4).
  *
  * Advertisements go to all nodes, also those that answer: then a flood of solicitations costs one
  * frame in three seconds.
@@ -34,10 +34,12 @@
 #define RA_VALID_S	   2592000u /* AdvValidLifetime, 30 days */
 #define RA_PREFERRED_S	   604800u  /* AdvPreferredLifetime, 7 days */
 
+#define RA_GONE_VALID_S	   7200u
+
 struct ra_prefix {
 	uint8_t addr[16];
 	uint8_t len;
-	bool gone; /* deprecated: lifetimes of zero */
+	bool gone; /* deprecated */
 };
 struct ra_conf {
 	struct mac mac;	    /* ours */

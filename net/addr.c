@@ -182,3 +182,49 @@ bool ip4_is_martian(be32 a)
 	const uint32_t h = be32toh(a);
 	return h >> 24 == 0 || h >> 24 == 127 || h >> 28 >= 14;
 }
+
+int prefix6_parse(const char *s, struct prefix6 *ret_prefix)
+{
+	const char *slash = strchr(s, '/');
+	struct prefix6 p;
+	char text[IP6_STRLEN];
+	unsigned len = 0;
+
+	if (!slash || (size_t)(slash - s) >= sizeof(text) || !slash[1] || strlen(slash + 1) > 3 ||
+	    strspn(slash + 1, "0123456789") != strlen(slash + 1) || (slash[1] == '0' && slash[2]))
+		return -EINVAL;
+	memcpy(text, s, (size_t)(slash - s));
+	text[slash - s] = 0;
+	for (const char *d = slash + 1; *d; d++)
+		len = len * 10 + (unsigned)(*d - '0');
+	if (len > 128 || ip6_parse(text, p.addr) < 0)
+		return -EINVAL;
+	p.len = (uint8_t)len;
+	*ret_prefix = p;
+	return 0;
+}
+
+char *prefix6_format(const struct prefix6 *p, char buf[PREFIX_STRLEN])
+{
+	char text[IP6_STRLEN];
+
+	snprintf(buf, PREFIX_STRLEN, "%s/%u", ip6_format(p->addr, text), p->len);
+	return buf;
+}
+
+static bool same_bits(const uint8_t *a, const uint8_t *b, unsigned bits)
+{
+	if (memcmp(a, b, bits / 8))
+		return false;
+	return !(bits % 8) || !((a[bits / 8] ^ b[bits / 8]) >> (8 - bits % 8));
+}
+
+bool prefix6_contains(const struct prefix6 *p, const uint8_t a[16])
+{
+	return same_bits(p->addr, a, p->len);
+}
+
+bool prefix6_overlap(const struct prefix6 *a, const struct prefix6 *b)
+{
+	return same_bits(a->addr, b->addr, a->len < b->len ? a->len : b->len);
+}

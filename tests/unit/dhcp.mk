@@ -12,7 +12,7 @@ FUZZ += fuzz_lease
 fuzz_lease_SRC := tests/fuzz/fuzz_lease.c dhcp/lease_journal.c net/addr.c
 
 # Router advertisements, without switch or clock.
-RA_ALL := dhcp/ra.c net/wire.c net/parse.c net/csum.c net/pkt.c
+RA_ALL := dhcp/ra.c net/nd.c net/wire.c net/parse.c net/csum.c net/pkt.c
 UNIT += test_ra
 test_ra_SRC := tests/unit/test_ra.c $(RA_ALL)
 FUZZ += fuzz_ra

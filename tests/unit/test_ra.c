@@ -72,7 +72,8 @@ static void farewell(void **s)
 	ra_farewell(&c);
 	assert_int_not_equal(ra_build(&c, f, sizeof(f)), 0);
 	assert_memory_equal(f + ICMP + 6, zero, 2);		  /* router */
-	assert_memory_equal(f + ICMP + 32 + 4, zero, 8);	  /* valid, preferred */
+	assert_memory_equal(f + ICMP + 32 + 4, ((uint8_t[]){0, 0, 0x1c, 0x20}), 4); /* valid */
+	assert_memory_equal(f + ICMP + 32 + 8, zero, 4);	  /* preferred */
 	assert_memory_equal(f + ICMP + 64 + 4, zero, 4);	  /* RDNSS */
 	assert_memory_equal(f + ICMP + 64 + 24 + 4, zero, 4);	  /* DNSSL */
 }
