@@ -201,6 +201,8 @@ static enum drop_reason input(void *self, struct transit *t)
 			neigh_arp_input(&g->nat->neigh, &t->leg->nif, t->w, t->now, t->k);
 		return DROP_NONE;
 	}
+	if ((t->k->flags & PKT_IP6) && t->k->l3_off == ETH_HLEN_ && g->conf.address6.len)
+		return gateway6_input(g, t, group);
 	if (group)
 		return DROP_NONE;
 	return t->k->type == ETHERTYPE_IP6 ? DROP_GW_IPV6 : DROP_GW_NOT_MINE;

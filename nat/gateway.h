@@ -26,6 +26,9 @@
  * Packets that wait for ARP, fragments that are followed and ICMP errors that are sent
  * are bounded as well.
  *
+ * IPv6.  A gateway with an address of it answers neighbour discovery, echo and DNS there; guests
+ * reach each other by themselves, and nothing is routed or translated (GW_NO_ROUTE).
+ *
  * After a restart of the daemon TCP connections of before are unknown: a segment from
  * inside without SYN is dropped (NAT_NOT_SYN) and answered with RST, so that the guest
  * notices at once (RFC 7857 leaves this to the NAT).
@@ -122,6 +125,7 @@ struct gateway_conf {
 	char network[NAT_NAME_MAX];
 	struct mac mac;
 	struct prefix4 address; /* the gateway's address and the subnet's length */
+	struct prefix6 address6; /* likewise, a /64; len 0 = no IPv6 */
 	be32 dns_address;       /* may be equal to address.addr; 0 = none of its own */
 	uint32_t mtu;           /* of the network; 0 = 1500 */
 	enum gateway_mode mode;
@@ -162,10 +166,11 @@ struct uplink *gateway_uplink(const struct gateway *g); /* NULL when it has none
 int gateway_set_uplink(struct gateway *g, struct uplink *u, char *ret_owner);
 
 /* Services.  The sink's function runs on the main thread and owns the packet: a whole
- * frame, parsed, from a guest to UDP port 67 or 53 of the gateway (or broadcast).  Answers are
+ * frame, parsed, from a guest to UDP port 67 or 53 of the gateway (or broadcast), DNS over IPv6 as well;
+ * for GATEWAY_RA a router solicitation.  Answers are
  * built as frames and sent with sw_slow_down(gateway_port(g), gateway_domain(g), k).
  * sink must live until it is replaced; NULL = none (SVC_OFF). */
-enum gateway_service { GATEWAY_DHCP, GATEWAY_DNS, GATEWAY_SERVICES };
+enum gateway_service { GATEWAY_DHCP, GATEWAY_DNS, GATEWAY_RA, GATEWAY_SERVICES };
 void gateway_set_sink(struct gateway *g, enum gateway_service s, struct slow_sink *sink);
 /* TCP/53 at the gateway's and the DNS address is translated to this server through
  * the uplink; 0 = refused with RST. */

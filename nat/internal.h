@@ -1,6 +1,8 @@
 /* What the files of the NAT share; nobody outside nat/ includes this.
  *
  *	gateway.c   the inside port: what the gateway answers itself, who may go further
+ *	gateway6.c  the same for IPv6: neighbour discovery, echo, DNS; nothing is routed
+ *	icmp6.c     ICMPv6 of our own
  *	uplink.c    the outside port
  *	napt.c      translation: the established path, new sessions, filtering
  *	napt_icmp.c ICMP errors about translated packets
@@ -267,6 +269,16 @@ static inline bool l4_csum_pending(const struct pkt *k)
 {
 	return (k->vnet.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) && k->vnet.csum_start == k->l4_off;
 }
+
+/* gateway6.c: IPv6 at a gateway that has an address of it. */
+enum drop_reason gateway6_input(struct gateway *g, struct transit *t, bool group);
+
+/* icmp6.c */
+void icmp6_error(struct gateway *g, struct transit *t, uint8_t type, uint8_t code);
+void icmp6_echo_reply(struct transit *t);
+/* A frame from `src` to `dst` with an ICMPv6 message of len bytes, its checksum filled in, to `mac`. */
+void icmp6_send(struct transit *t, const uint8_t src[16], const uint8_t dst[16], uint8_t hops,
+		void *msg, size_t len, struct mac mac);
 
 /* gateway.c */
 /* For the main thread: t->k, or a copy of it when others look at it too. */

@@ -15,8 +15,22 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 #define FRAME_MAX 1600u
 #define RECORDS_MAX 64u
 
+/* ICMPv6 right behind the IPv6 header: its checksum is made right. */
+static void fix_icmp6(uint8_t *f, size_t len)
+{
+	size_t l4 = nb_get16(f + 18);
+
+	if (len < 62 || f[20] != 58 || l4 < 8 || 54 + l4 > len)
+		return;
+	uint8_t *t = f + 54;
+	nb_put16(t + 2, 0);
+	nb_put16(t + 2, 0xffff ^ nb_sum(nb_sum(58 + (uint32_t)l4, f + 22, 32), t, l4));
+}
+
 static void fix_sums(uint8_t *f, size_t len)
 {
+	if (len >= 34 && nb_get16(f + 12) == 0x86dd)
+		fix_icmp6(f, len);
 	if (len < 34 || nb_get16(f + 12) != 0x0800)
 		return;
 	size_t header = (size_t)(f[14] & 15) * 4, total = nb_get16(f + 16);
@@ -120,11 +134,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	struct sw_totals t;
 	uint64_t offered = 0;
 
+	x->conf.address6 = (struct prefix6){.addr = {0xfd, 0x10, [15] = 1}, .len = 64};
 	if (len)
 		x->conf.filtering = data[0] % 3;
 	gateway_set_conf(x->gw, &x->conf);
 	gateway_set_sink(x->gw, GATEWAY_DHCP, &sink);
 	gateway_set_sink(x->gw, GATEWAY_DNS, &sink);
+	gateway_set_sink(x->gw, GATEWAY_RA, &sink);
 	gateway_set_dns_upstream(x->gw, R2);
 	nat_forward_add(x->gw, &web, NULL);
 	for (size_t at = 1, r = 0; at + 2 <= len && r < RECORDS_MAX; r++) {
