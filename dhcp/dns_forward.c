@@ -65,10 +65,13 @@ static void reply(struct dns_server *s, struct network *net, const struct dns_ud
 {
 	struct dns_udp back = {.src_mac = net->conf.mac,
 			       .dst_mac = guest->src_mac,
+			       .six = guest->six,
 			       .src = guest->dst,
 			       .dst = guest->src,
 			       .sport = guest->dport,
 			       .dport = guest->sport};
+	memcpy(back.src6, guest->dst6, sizeof(back.src6));
+	memcpy(back.dst6, guest->src6, sizeof(back.dst6));
 	struct pkt *k = dns_udp_build(sw_main_pool(s->sw), &back, msg, len, id);
 
 	if (k)
@@ -88,19 +91,27 @@ static void reply_error(struct dns_server *s, struct network *net, const struct 
 }
 
 /* The longest answer that reaches this guest in one packet. */
-static size_t reply_room(const struct network *net, const struct dns_query *q)
+static size_t reply_room(const struct network *net, const struct dns_udp *guest, const struct dns_query *q)
 {
+	const size_t headers = guest->six ? DNS_UDP_HEADERS6 : DNS_UDP_HEADERS;
 	size_t room = dns_query_room(q), mtu = net->conf.mtu;
 
 	if (!mtu || mtu > MTU_DEFAULT)
 		mtu = MTU_DEFAULT;
-	if (mtu < DNS_UDP_PLAIN + DNS_UDP_HEADERS)
-		mtu = DNS_UDP_PLAIN + DNS_UDP_HEADERS;
-	mtu -= DNS_UDP_HEADERS - ETH_HLEN_;
+	if (mtu < DNS_UDP_PLAIN + headers)
+		mtu = DNS_UDP_PLAIN + headers;
+	mtu -= headers - ETH_HLEN_;
 	return room < mtu ? room : mtu;
 }
 
 /* ---- exchanges ---- */
+
+/* Whose share a query counts to.  A guest has as many IPv6 addresses as it likes: there it is
+ * its MAC address that counts. */
+static be32 guest_key(const struct dns_udp *guest)
+{
+	return guest->six ? htobe32((uint32_t)mac_u64(guest->src_mac)) : guest->src;
+}
 
 static uint32_t guest_hash(const struct dns_server *s, domain_idx domain, be32 addr)
 {
@@ -115,7 +126,7 @@ static unsigned guest_inflight(const struct dns_server *s, const struct network 
 	for (struct tab_node *t = table_chain(&s->by_guest, hash); t; t = t->next) {
 		struct exchange *x = container_of(t, struct exchange, by_guest);
 
-		n += t->hash == hash && x->net == net && x->guest.src == addr;
+		n += t->hash == hash && x->net == net && guest_key(&x->guest) == addr;
 	}
 	return n;
 }
@@ -179,7 +190,7 @@ static struct exchange *exchange_new(struct dns_server *s, struct network *net,
 	x->q = *q;
 	x->len = (uint16_t)len;
 	memcpy(x->msg, msg, len);
-	table_add(&s->by_guest, &x->by_guest, guest_hash(s, net->conf.domain, guest->src));
+	table_add(&s->by_guest, &x->by_guest, guest_hash(s, net->conf.domain, guest_key(guest)));
 	lru_add(&net->exchanges, &x->age);
 	net->inflight++;
 	return x;
@@ -267,7 +278,7 @@ static void relay(struct exchange *x, const void *msg, size_t len)
 {
 	struct dns_server *s = x->s;
 
-	if (len <= reply_room(x->net, &x->q)) {
+	if (len <= reply_room(x->net, &x->guest, &x->q)) {
 		s->stats.relayed++;
 		reply(s, x->net, &x->guest, msg, len, x->q.h.id);
 	} else {
@@ -317,7 +328,7 @@ static enum drop_reason forward(struct dns_server *s, struct network *net,
 		reply_error(s, net, guest, q, msg, 0, DNS_SERVFAIL);
 		return DROP_NONE;
 	}
-	if (guest_inflight(s, net, guest->src) >= DNS_GUEST_SHARE) {
+	if (guest_inflight(s, net, guest_key(guest)) >= DNS_GUEST_SHARE) {
 		s->stats.dropped_share++;
 		return DROP_SVC_SHARE;
 	}
@@ -336,7 +347,7 @@ static void answer_local(struct dns_server *s, struct network *net, const struct
 			 const struct dns_query *q, const void *msg, const void *answer, int len)
 {
 	s->stats.local++;
-	if (len < 0 || (size_t)len > reply_room(net, q))
+	if (len < 0 || (size_t)len > reply_room(net, guest, q))
 		reply_error(s, net, guest, q, msg, DNS_TC, DNS_NOERROR);
 	else
 		reply(s, net, guest, answer, (size_t)len, q->h.id);

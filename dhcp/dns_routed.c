@@ -166,7 +166,7 @@ bool dns_routed_receive(struct dns_transport *t, const struct pkt *k)
 	uint32_t hash;
 	int len = dns_udp_read(k, &u, r->datagram, sizeof(r->datagram));
 
-	if (len <= 0 || u.sport != DNS_PORT || dns_header_parse(r->datagram, (size_t)len, &h))
+	if (len <= 0 || u.six || u.sport != DNS_PORT || dns_header_parse(r->datagram, (size_t)len, &h))
 		return false;
 	hash = hash_of(r, u.dport, u.src, h.id);
 	for (struct tab_node *n = table_chain(&r->waiting, hash); n; n = n->next) {

@@ -1,4 +1,4 @@
-/* Ethernet, IPv4 and UDP around a DNS message, for frames of our own and those of guests.
+/* Ethernet, IPv4 or IPv6, and UDP around a DNS message, for frames of our own and those of guests.
  *
  * Pure; a packet is taken from the pool given.  No fragments in either direction: what is
  * built always fits one packet (DNS_UDP_MAX). */
@@ -9,13 +9,16 @@
 #include "net/pkt.h"
 
 #define DNS_UDP_HEADERS (14u + 20u + 8u)
+#define DNS_UDP_HEADERS6 (14u + 40u + 8u)
 #define DNS_UDP_MAX	1472u /* of payload: an MTU of 1500 without its IPv4 and UDP headers */
-_Static_assert(DNS_UDP_HEADERS + DNS_UDP_MAX <= PKT_HEAD_MAX, "all in the head");
+_Static_assert(DNS_UDP_HEADERS6 + DNS_UDP_MAX <= PKT_HEAD_MAX, "all in the head");
 
 struct dns_udp {
 	struct mac src_mac, dst_mac;
-	be32 src, dst;
+	be32 src, dst; /* 0 when six */
 	uint16_t sport, dport; /* host order */
+	bool six;
+	uint8_t src6[16], dst6[16];
 };
 
 /* Reads a frame's addresses and payload.  The payload's length, or -EBADMSG: not a whole UDP
