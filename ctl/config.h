@@ -69,6 +69,8 @@ struct cfg_network {
 	char *uplink; /* NULL: none */
 	bool has_subnet;
 	struct prefix4 subnet; /* addr = the network address */
+	bool has_subnet6;
+	struct prefix6 subnet6; /* a /64; the gateway is its first address */
 	be32 gateway;          /* filled in by default */
 	uint32_t mtu;          /* 1500 by default */
 	bool dhcp;

@@ -8,6 +8,7 @@
 #include "ctl/schema.h"
 #include "nat/gateway.h"
 
+#define IP6_MTU_LEAST 1280u /* RFC 8200 5 */
 #define PATTERNS_MAX 256 /* each is compared with each */
 
 /* What the helpers need at hand: the config, and its tree's sections. */
@@ -231,6 +232,16 @@ static const struct cfg_uplink *check_network_uplink(struct check *k, struct cfg
 	return u;
 }
 
+/* The IPv6 prefix of a network, for the caret. */
+static struct node *subnet6_of(struct node *n)
+{
+	struct node *list = node_get(n, "subnet");
+	for (size_t i = 0; list && list->kind == NODE_LIST && i < list->n; i++)
+		if (list->kid[i]->kind == NODE_SCALAR && strchr(list->kid[i]->text, ':'))
+			return list->kid[i];
+	return value_or(n, "subnet");
+}
+
 static void check_subnet(struct check *k, size_t i, const struct cfg_uplink *u)
 {
 	const struct cfg_network *net = &k->c->networks[i];
@@ -246,6 +257,18 @@ static void check_subnet(struct check *k, size_t i, const struct cfg_uplink *u)
 			return;
 		}
 	}
+	for (size_t j = 0; j < i && net->has_subnet6; j++) {
+		const struct cfg_network *other = &k->c->networks[j];
+		if (other->has_subnet6 && prefix6_overlap(&net->subnet6, &other->subnet6)) {
+			diag_at(k->d, subnet6_of(n), "the subnet overlaps %s of network '%s'",
+				prefix6_format(&other->subnet6, buf), other->name);
+			return;
+		}
+	}
+	if (net->has_subnet6 && net->mode == MODE_NAT_PER_VM)
+		diag_at(k->d, subnet6_of(n), "IPv6 with mode 'nat-per-vm' is not built yet: give the IPv4 subnet alone");
+	if (net->has_subnet6 && net->mtu < IP6_MTU_LEAST)
+		diag_at(k->d, value_or(n, "mtu"), "IPv6 needs an mtu of %u or more", IP6_MTU_LEAST);
 	if (u && u->type != UPLINK_HOST && u->address.len &&
 	    prefix4_overlap(net->subnet, u->address))
 		diag_at(k->d, v, "the subnet overlaps %s of uplink '%s'",

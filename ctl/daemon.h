@@ -25,6 +25,7 @@ struct netdev_hub;
 struct lease;
 struct lease_store;
 struct dhcp_server;
+struct ra_server;
 struct dns_server;
 struct dns_names;
 struct dns_transport;
@@ -40,7 +41,8 @@ struct run_network {
 	struct port *host_port;  /* host-only: the host's interface */
 	struct dhcp_server *dhcp;
 	struct dns_transport *upstream; /* its own, for listed servers; else NULL */
-	struct slow_sink dhcp_sink, dns_answer_sink;
+	struct ra_server *ra; /* NULL: no IPv6 */
+	struct slow_sink dhcp_sink, dns_answer_sink, ra_sink;
 	struct run_network *next;
 };
 struct run_uplink {

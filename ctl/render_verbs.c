@@ -148,7 +148,7 @@ static void print_part(struct render *r, json_t *result, const char *key, const 
 void render_net_show(struct render *r, json_t *result, const struct request *q)
 {
 	TABLE(fields, {"network", "name"}, {"VLAN", "vlan"}, {"mode", "mode"}, {"uplink", "uplink"},
-	      {"subnet", "subnet"}, {"gateway", "gateway"}, {"MTU", "mtu"}, {"DHCP range", "range"},
+	      {"subnet", "subnet"}, {"IPv6", "subnet6"}, {"gateway", "gateway"}, {"MTU", "mtu"}, {"DHCP range", "range"},
 	      {"lease time", "lease", RENDER_DURATION}, {"DNS", "dns_address"}, {"domain", "domain"},
 	      {"ports", "ports"}, {"leases", "leases"}, {"sessions", "sessions"});
 	TABLE(reservations, {"RESERVED", "address"}, {"MAC", "mac"}, {"HOSTNAME", "hostname"});

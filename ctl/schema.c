@@ -212,10 +212,12 @@ static const struct field network_fields[] = {
 	 .flags = FIELD_LIST_OF_ONE,
 	 .help = "where its traffic leaves; default: (nat) the uplink named `host`, else the only "
 		 "one there is; (routed) nowhere but to other routed networks"},
-	{"subnet", F_SUBNET, AT(cfg_network, subnet), ALSO(cfg_network, has_subnet),
-	 .needs = SERVED_MODES & ~BIT(MODE_NAT_PER_VM), .flags = FIELD_LIST_OF_ONE, .min = 8, .max = 30,
+	{"subnet", F_SUBNETS, AT(cfg_network, subnet), ALSO(cfg_network, has_subnet),
+	 .needs = SERVED_MODES & ~BIT(MODE_NAT_PER_VM), .min = 8, .max = 30,
 	 .help = "`ADDRESS/LEN`, /8 to /30, without host bits; nat-per-vm: every guest's own, "
-		 "default 10.0.2.0/24"},
+		 "default 10.0.2.0/24. Or a list of that and an IPv6 /64, from which guests "
+		 "make addresses of their own (SLAAC): the gateway is ::1 of it and answers ping and DNS, "
+		 "guests reach it and each other, IPv6 is not routed further"},
 	{"gateway", F_IP4, AT(cfg_network, gateway), SERVED, .flags = FIELD_LIST_OF_ONE,
 	 .help = "the switch's address in it; default: the first host address; host-only: the "
 		 "second, as the first is the host's on interface `vsw-NETWORK`; nat-per-vm: the second"},
@@ -355,6 +357,12 @@ static bool options_equal(const struct cfg_network *a, const struct cfg_network 
 	return true;
 }
 
+static bool subnets_equal(const struct cfg_network *a, const struct cfg_network *b)
+{
+	return a->subnet.addr == b->subnet.addr && a->subnet.len == b->subnet.len &&
+	       a->has_subnet6 == b->has_subnet6 && !memcmp(&a->subnet6, &b->subnet6, sizeof(a->subnet6));
+}
+
 static bool upstreams_equal(const struct cfg_network *a, const struct cfg_network *b)
 {
 	return a->upstream_system == b->upstream_system && a->n_upstreams == b->n_upstreams &&
@@ -424,6 +432,7 @@ static bool special_equal(const struct field *f, const void *a, const void *b)
 {
 	const struct cfg_forward *x = a, *y = b;
 	switch (f->kind) {
+	case F_SUBNETS: return subnets_equal(a, b);
 	case F_RANGE: return !memcmp(field_cat(f, a), field_cat(f, b), 2 * sizeof(be32));
 	case F_UPSTREAM: return upstreams_equal(a, b);
 	case F_OPTIONS: return options_equal(a, b);
@@ -620,7 +629,7 @@ static struct node *only_item(const struct field *f, struct node *n, struct diag
 	for (size_t i = 1; i < n->n; i++) {
 		const struct node *k = n->kid[i];
 		if (k->kind == NODE_SCALAR && strchr(k->text, ':'))
-			diag_at(d, n->kid[i], "%s", f->kind == F_SUBNET ? IPV6_WHY : IPV6_ADDR_WHY);
+			diag_at(d, n->kid[i], IPV6_ADDR_WHY);
 		else if (f->kind == F_NAME)
 			diag_at(d, n->kid[i],
 				"fail-over between uplinks is not built yet: give one");

@@ -32,6 +32,7 @@ enum field_kind {
 	F_HOSTNAME,
 	F_IP4,
 	F_SUBNET,
+	F_SUBNETS, /* of a network, one for each family */
 	F_HOSTPREFIX,
 	F_MAC,
 	F_DURATION,

@@ -265,7 +265,7 @@ static int parse_prefix(const struct field *f, struct node *n, struct prefix4 *r
 	if (prefix4_parse(n->text, ret) == 0)
 		return 0;
 	if (strchr(n->text, ':'))
-		diag_at(d, n, "%s", f->kind == F_SUBNET ? IPV6_WHY : IPV6_ADDR_WHY);
+		diag_at(d, n, IPV6_ADDR_WHY);
 	else if (ip4_parse(n->text, &alone) == 0)
 		diag_at(d, n, "'%s' needs a prefix length: %s/24", f->key, n->text);
 	else
@@ -299,6 +299,65 @@ static int read_subnet(const struct field *f, struct node *n, void *base, struct
 	*(struct prefix4 *)field_at(f, base) = p;
 	*field_flag(f, base) = true;
 	return 0;
+}
+
+/* SLAAC makes 64 bits of an address (RFC 4862 5.5.3 d), so that a network has a /64. */
+static int read_subnet6(struct node *n, struct cfg_network *net, struct diag *d)
+{
+	struct prefix6 p, whole;
+	char buf[PREFIX_STRLEN];
+	if (prefix6_parse(n->text, &p) < 0) {
+		diag_at(d, n, "'subnet' must be an IPv6 prefix such as fd10:10::/64, not '%s'", n->text);
+		return -EINVAL;
+	}
+	if (p.len != 64) {
+		diag_at(d, n, "an IPv6 subnet is a /64, not a /%u", p.len);
+		return -EINVAL;
+	}
+	whole = p;
+	memset(whole.addr + 8, 0, 8);
+	if (memcmp(whole.addr, p.addr, sizeof(p.addr))) {
+		diag_at(d, n, "%s has host bits set (did you mean %s?)", n->text,
+			prefix6_format(&whole, buf));
+		return -EINVAL;
+	}
+	if (ip6_is_multicast(p.addr) || ip6_is_link_local(p.addr) || ip6_is_unspecified(p.addr)) {
+		diag_at(d, n, "%s is no subnet that hosts can use", n->text);
+		return -EINVAL;
+	}
+	net->subnet6 = p;
+	net->has_subnet6 = true;
+	return 0;
+}
+
+/* One value, or one for each family: of a network. */
+static int read_subnets(const struct field *f, struct node *n, void *base, struct diag *d)
+{
+	struct cfg_network *net = base;
+	struct node *one[1] = {n}, **item = n->kind == NODE_LIST ? n->kid : one;
+	size_t count = n->kind == NODE_LIST ? n->n : 1;
+	if (!count) {
+		diag_at(d, n, "'%s' is an empty list", f->key);
+		return -EINVAL;
+	}
+	net->has_subnet = net->has_subnet6 = false;
+	for (size_t i = 0; i < count; i++) {
+		if (item[i]->kind != NODE_SCALAR) {
+			diag_at(d, item[i], "'%s' takes prefixes", f->key);
+			return -EINVAL;
+		}
+		const bool six = strchr(item[i]->text, ':');
+		if (six ? net->has_subnet6 : net->has_subnet) {
+			diag_at(d, item[i], "'%s' takes one IPv%d value, this is one more", f->key, six ? 6 : 4);
+			return -EINVAL;
+		}
+		if (six ? read_subnet6(item[i], net, d) : read_subnet(f, item[i], base, d))
+			return -EINVAL;
+	}
+	if (net->has_subnet)
+		return 0;
+	diag_at(d, item[0], "a network of IPv6 alone is not built yet: give an IPv4 subnet as well");
+	return -EINVAL;
 }
 
 static int read_hostprefix(const struct field *f, struct node *n, void *base, struct diag *d)
@@ -607,6 +666,7 @@ const struct kind schema_kinds[F_KINDS] = {
 	[F_HOSTNAME] = {"host name", read_domain, S_STRING},
 	[F_IP4] = {"address", read_ip4, S_U32},
 	[F_SUBNET] = {"subnet", read_subnet, S_PREFIX},
+	[F_SUBNETS] = {"subnet or list", read_subnets, S_SPECIAL, true},
 	[F_HOSTPREFIX] = {"address/length", read_hostprefix, S_PREFIX},
 	[F_MAC] = {"MAC address", read_mac, S_MAC},
 	[F_DURATION] = {"time", read_duration, S_U32},

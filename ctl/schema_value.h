@@ -13,10 +13,6 @@
 #define SUN_PATH_MAX 107 /* sockaddr_un, less the end */
 #define DAY	     86400u
 
-#define IPV6_WHY                                                                                   \
-	"IPv6 subnets are not built yet: router advertisements, DHCPv6 and NAT of IPv6 are "       \
-	"missing, "                                                                                \
-	"and a guest with half of them would lose its connections; give the IPv4 subnet alone"
 #define IPV6_ADDR_WHY "IPv6 addresses are not built yet; give an IPv4 address"
 
 typedef int read_fn(const struct field *f, struct node *n, void *base, struct diag *d);

@@ -11,12 +11,14 @@
 #include "ctl/daemon.h"
 #include "dhcp/dhcp_server.h"
 #include "dhcp/dns_forward.h"
+#include "dhcp/ra_server.h"
 #include "dhcp/resolv.h"
 #include "nat/gateway.h"
 #include "nat/uplink_host.h"
 #include "net/clock.h"
 #include "net/headers.h"
 #include "net/log.h"
+#include "net/nd.h"
 #include "tap/netdev.h"
 #include "tap/tap.h"
 
@@ -393,6 +395,63 @@ static void end_dhcp(struct run_network *n)
 	n->dhcp = NULL;
 }
 
+/* ---- router advertisements ---- */
+
+/* The first address of the network's /64. */
+static struct prefix6 gateway6(const struct cfg_network *c)
+{
+	struct prefix6 p = {.len = 0};
+
+	if (c->has_subnet6) {
+		p = c->subnet6;
+		p.addr[15] = 1;
+	}
+	return p;
+}
+
+static void ra_conf_of(const struct run_network *n, struct ra_conf *ret)
+{
+	const struct cfg_network *c = n->cfg;
+	const struct prefix6 ours = gateway6(c);
+
+	/* no default router: nothing is routed (RFC 4861 4.2, lifetime 0) */
+	*ret = (struct ra_conf){.mac = gateway_get_conf(n->gateway)->mac, .mtu = c->mtu, .n_prefixes = 1,
+				.n_dns = c->dns ? 1 : 0, .domain = c->dns ? c->domain : NULL};
+	nd_link_local(ret->mac, ret->source);
+	memcpy(ret->prefix[0].addr, c->subnet6.addr, sizeof(c->subnet6.addr));
+	ret->prefix[0].len = c->subnet6.len;
+	memcpy(ret->dns[0], ours.addr, sizeof(ours.addr));
+}
+
+static void end_ra(struct run_network *n)
+{
+	if (!n->ra)
+		return;
+	gateway_set_sink(n->gateway, GATEWAY_RA, NULL);
+	sw_slow_drain(n->daemon->sw);
+	ra_server_free(n->ra);
+	n->ra = NULL;
+}
+
+static int set_ra(struct daemon *d, struct run_network *n)
+{
+	struct ra_conf c;
+
+	if (!n->cfg->has_subnet6) {
+		end_ra(n);
+		return 0;
+	}
+	ra_conf_of(n, &c);
+	if (n->ra)
+		return ra_server_set_conf(n->ra, &c);
+	n->ra = ra_server_new(d->sw, d->loop, gateway_port(n->gateway), n->domain, &c);
+	if (!n->ra)
+		return -errno;
+	n->ra_sink = (struct slow_sink){ra_server_receive, n->ra};
+	gateway_set_sink(n->gateway, GATEWAY_RA, &n->ra_sink);
+	return 0;
+}
+
 /* ---- the network ---- */
 
 static void set_routes(struct route4 *to, const struct cfg_route *from, size_t n)
@@ -406,6 +465,7 @@ static void gateway_conf_of(struct daemon *d, const struct cfg_network *c, struc
 	*ret = (struct gateway_conf){
 		.mac = services_mac(d, "gateway", c->name),
 		.address = {c->gateway, c->subnet.len},
+		.address6 = gateway6(c),
 		.dns_address = c->dns ? c->dns_address : 0,
 		.mtu = c->mtu,
 		.mode = c->mode == MODE_ROUTED	    ? GATEWAY_ROUTED
@@ -498,6 +558,8 @@ int services_network(struct daemon *d, struct run_network *n, const struct cfg_n
 		gateway_set_sink(n->gateway, GATEWAY_DNS, n->cfg->dns ? dns_server_sink(d->dns) : NULL);
 		r = set_dns(d, n);
 	}
+	if (!r)
+		r = set_ra(d, n);
 	if (!r && n->cfg->dns) {
 		clear_static_names(d, n);
 		set_names(d, n);
@@ -516,6 +578,7 @@ void services_network_end(struct daemon *d, struct run_network *n)
 	forwards_end(d, n);
 	vm_network_end(d, n);
 	gateway_set_sink(n->gateway, GATEWAY_DNS, NULL);
+	end_ra(n);
 	end_dhcp(n);
 	dns_server_del_conf(d->dns, n->domain);
 	dns_names_clear(d->names, n->domain);

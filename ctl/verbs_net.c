@@ -33,6 +33,10 @@ static json_t *network_object(struct daemon *d, const struct run_network *r)
 	verbs_set_int(o, "vlan", n->vlan);
 	verbs_set_text(o, "mode", mode_names[n->mode]);
 	verbs_set_text(o, "uplink", n->uplink);
+	if (n->has_subnet6) {
+		char text[PREFIX_STRLEN];
+		json_object_set_new(o, "subnet6", json_string(prefix6_format(&n->subnet6, text)));
+	}
 	if (n->has_subnet)
 		verbs_set_prefix(o, "subnet", n->subnet);
 	else
