@@ -118,8 +118,9 @@ void services_close(struct daemon *d);
 /* Makes or changes the gateway and services of a network (n->cfg is the new one). */
 int services_network(struct daemon *d, struct run_network *n, const struct cfg_network *was, FILE *err);
 void services_network_end(struct daemon *d, struct run_network *n);
-int services_uplink(struct daemon *d, struct run_uplink *u, FILE *err);
-void services_uplink_end(struct daemon *d, struct run_uplink *u);
+struct route4;
+struct cfg_route;
+void services_routes(struct route4 *to, const struct cfg_route *from, size_t n);
 /* A MAC of our own for an object, the same at every start, other on every host. */
 struct mac services_mac(struct daemon *d, const char *kind, const char *name);
 
@@ -143,6 +144,12 @@ bool ports_same_attachment(const struct cfg_port *a, const struct cfg_port *b);
 int services_dhcp(struct daemon *d, struct run_network *n, const char *pool, struct dhcp_server **dhcp);
 int services_dns(struct daemon *d, struct run_network *n, domain_idx domain);
 void services_name_lease(struct daemon *d, domain_idx domain, const struct lease *l);
+
+/* ---- ctl/uplinks.c ---- */
+
+int services_uplink(struct daemon *d, struct run_uplink *u, FILE *err);
+void services_uplink_end(struct daemon *d, struct run_uplink *u);
+void uplinks_on_link(void *daemon, struct port *p, bool up); /* sw_on_link()'s */
 
 /* ---- ctl/uplink_dhcp.c ---- */
 

@@ -454,7 +454,7 @@ static int set_ra(struct daemon *d, struct run_network *n)
 
 /* ---- the network ---- */
 
-static void set_routes(struct route4 *to, const struct cfg_route *from, size_t n)
+void services_routes(struct route4 *to, const struct cfg_route *from, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
 		to[i] = (struct route4){from[i].to, from[i].via};
@@ -485,7 +485,7 @@ static void gateway_conf_of(struct daemon *d, const struct cfg_network *c, struc
 		.new_sessions_per_s = c->new_sessions_per_s,
 		.port_block = (uint16_t)c->port_block,
 	};
-	set_routes(ret->routes, c->routes, c->n_routes);
+	services_routes(ret->routes, c->routes, c->n_routes);
 	snprintf(ret->network, sizeof(ret->network), "%s", c->name);
 }
 
@@ -588,92 +588,6 @@ void services_network_end(struct daemon *d, struct run_network *n)
 	n->gateway = NULL;
 }
 
-/* ---- uplinks ---- */
-
-static int carry_by_host(struct daemon *d, struct run_uplink *u)
-{
-	struct uplink_host_conf c = {.name = u->cfg->name, .loopback = u->cfg->loopback};
-
-	return uplink_host_new(d->sw, d->loop, uplink_domain(u->uplink), &c, &u->host);
-}
-
-static int carry_by_interface(struct daemon *d, struct run_uplink *u)
-{
-	struct netdev_config c = {.hub = d->netdevs,
-				  .interface = u->cfg->interface,
-				  .host = NETDEV_HOST_NONE,
-				  .hidden = true};
-	struct port_conf conf = {.vlan = {.mode = VLAN_ACCESS, .pvid = 1},
-				 .domain = uplink_domain(u->uplink)};
-	char name[PORT_NAME_MAX];
-
-	snprintf(name, sizeof(name), "netdev/%s", u->cfg->name);
-	int r = netdev_open(d->sw, d->loop, name, &c, &conf, &u->carrier);
-	if (!r)
-		uplink_link_up(u->uplink);
-	return r;
-}
-
-/* An uplink's cable came back: announce our address, ask for the next hop anew. */
-static void on_link(void *arg, struct port *p, bool up)
-{
-	struct daemon *d = arg;
-
-	for (struct run_uplink *u = d->uplinks; u; u = u->next) {
-		if (u->carrier != p || !up)
-			continue;
-		uplink_link_up(u->uplink);
-		uplink_dhcp_link_up(u);
-	}
-}
-
-int services_uplink(struct daemon *d, struct run_uplink *u, FILE *err)
-{
-	bool host = u->cfg->type == UPLINK_HOST;
-	const struct run_network *in = u->cfg->network ? daemon_network(d, u->cfg->network) : NULL;
-	struct uplink_conf c = {.mac = services_mac(d, "uplink", u->cfg->name)};
-	int r;
-
-	snprintf(c.name, sizeof(c.name), "%s", u->cfg->name);
-	if (host) {
-		c.address = (struct prefix4){UPLINK_HOST_OUTSIDE, UPLINK_HOST_PREFIX_LEN};
-		c.gateway = UPLINK_HOST_GATEWAY;
-		c.mtu = UPLINK_HOST_MTU;
-		c.proxied = true;
-	} else {
-		c.address = u->cfg->address;
-		c.gateway = u->cfg->gateway;
-		c.n_routes = (unsigned)u->cfg->n_routes;
-		set_routes(c.routes, u->cfg->routes, u->cfg->n_routes);
-	}
-	if (u->cfg->type == UPLINK_NETWORK) {
-		c.in_network = true;
-		c.network = in ? in->domain : DOMAIN_NONE;
-	}
-	r = u->cfg->type == UPLINK_NETWORK && !in ? -ENOENT : uplink_new(d->nat, &c, &u->uplink);
-	if (!r && u->cfg->type != UPLINK_NETWORK)
-		r = host ? carry_by_host(d, u) : carry_by_interface(d, u);
-	if (!r && u->cfg->dhcp)
-		r = uplink_dhcp_begin(d, u);
-	if (r)
-		fprintf(err, "error: uplink '%s': %s\n", u->cfg->name, strerror(-r));
-	return r;
-}
-
-void services_uplink_end(struct daemon *d, struct run_uplink *u)
-{
-	for (struct run_network *n = d->networks; n; n = n->next) {
-		if (n->gateway && u->uplink && gateway_uplink(n->gateway) == u->uplink) {
-			forwards_end(d, n);
-			gateway_set_uplink(n->gateway, NULL, NULL);
-		}
-	}
-	uplink_dhcp_end(d, u);
-	uplink_host_free(u->host);
-	sw_port_del(u->carrier);
-	uplink_free(u->uplink);
-}
-
 /* ---- what networks share ---- */
 
 int services_open(struct daemon *d)
@@ -692,7 +606,7 @@ int services_open(struct daemon *d)
 	if (!d->names || !d->resolv)
 		return -errno;
 	d->dns_host = dns_host_new(d->loop, d->resolv);
-	sw_on_link(d->sw, on_link, d);
+	sw_on_link(d->sw, uplinks_on_link, d);
 	d->dns = dns_server_new(d->sw, d->loop, d->names);
 	if (!d->dns || !d->dns_host)
 		return -errno;
