@@ -150,12 +150,18 @@ void services_name_lease(struct daemon *d, domain_idx domain, const struct lease
 int services_uplink(struct daemon *d, struct run_uplink *u, FILE *err);
 void services_uplink_end(struct daemon *d, struct run_uplink *u);
 void uplinks_on_link(void *daemon, struct port *p, bool up); /* sw_on_link()'s */
+/* Whether packets can leave by it; if not, *ret_why says why, as static text. */
+bool uplink_is_up(const struct run_uplink *u, const char **ret_why);
+/* Its address or link changed. */
+void uplinks_changed(struct daemon *d, struct run_uplink *u);
 
 /* ---- ctl/uplink_dhcp.c ---- */
 
 int uplink_dhcp_begin(struct daemon *d, struct run_uplink *u);
 void uplink_dhcp_link_up(struct run_uplink *u); /* its cable came back */
 void uplink_dhcp_end(struct daemon *d, struct run_uplink *u);
+const char *uplink_dhcp_state(const struct uplink_dhcp *x);
+int64_t uplink_dhcp_expires(const struct uplink_dhcp *x); /* seconds; -1: never, or no lease */
 
 /* ---- ctl/vm.c ---- */
 

@@ -2,9 +2,11 @@
  * uplink's port and a timer.  Until there is a lease, and after it was lost, the uplink has no
  * address and no route (gw-no-route).  Main thread. */
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 #include "ctl/daemon.h"
 #include "dhcp/dhcp_client.h"
@@ -36,6 +38,47 @@ static void send(struct uplink_dhcp *x, const struct dhcp_client_out *out)
 
 	if (k) /* else it will be asked again */
 		sw_slow_down(uplink_port(u), uplink_domain(u), k);
+}
+
+/* ---- the remembered address: one line in STATE/uplink-NAME.lease ---- */
+
+static bool lease_path(const struct uplink_dhcp *x, const char *end, char buf[PATH_MAX])
+{
+	return snprintf(buf, PATH_MAX, "%s/uplink-%s.lease%s", x->daemon->running->state_dir,
+			x->uplink->cfg->name, end) < PATH_MAX;
+}
+
+static be32 recall(const struct uplink_dhcp *x)
+{
+	char path[PATH_MAX], text[IP4_STRLEN + 1] = "";
+	be32 addr = 0;
+	FILE *f = lease_path(x, "", path) ? fopen(path, "re") : NULL;
+
+	if (!f)
+		return 0;
+	if (fscanf(f, "%16s", text) != 1 || ip4_parse(text, &addr) < 0 || ip4_is_martian(addr))
+		addr = 0;
+	fclose(f);
+	return addr;
+}
+
+/* To lose it costs a DISCOVER: no reason to complain, nor to sync. */
+static void remember(const struct uplink_dhcp *x, be32 addr)
+{
+	char path[PATH_MAX], tmp[PATH_MAX], text[IP4_STRLEN];
+
+	if (!lease_path(x, "", path) || !lease_path(x, ".new", tmp))
+		return;
+	if (!addr) {
+		unlink(path);
+		return;
+	}
+	FILE *f = fopen(tmp, "we");
+	if (!f)
+		return;
+	bool ok = fprintf(f, "%s\n", ip4_format(addr, text)) > 0;
+	if (fclose(f) == 0 && ok)
+		rename(tmp, path);
 }
 
 /* ---- what became of the lease ---- */
@@ -71,8 +114,10 @@ static void set_address(struct uplink_dhcp *x, const struct dhcp_client_lease *l
 	if (l)
 		prefix4_format(l->address, text);
 	log_notice("uplink", "%s: %s%s", x->uplink->cfg->name, l ? "its address is " : "its lease is lost", l ? text : "");
+	remember(x, l ? l->address.addr : 0);
 	if (x->daemon->on_event)
 		x->daemon->on_event(x->daemon, "uplink-address", x->uplink->cfg->name, l ? text : "none");
+	uplinks_changed(x->daemon, x->uplink);
 }
 
 static void act(struct uplink_dhcp *x, const struct dhcp_client_out *out)
@@ -143,7 +188,7 @@ int uplink_dhcp_begin(struct daemon *d, struct run_uplink *u)
 		return -ENOMEM;
 	}
 	u->dhcp = x;
-	dhcp_client_init(&x->client, uplink_get_conf(u->uplink)->mac, "", 0, seed, clock_now());
+	dhcp_client_init(&x->client, uplink_get_conf(u->uplink)->mac, "", recall(x), seed, clock_now());
 	uplink_set_dhcp_sink(u->uplink, &x->sink);
 	loop_timer_arm(x->timer, 0);
 	return 0;
@@ -168,11 +213,27 @@ void uplink_dhcp_end(struct daemon *d, struct run_uplink *u)
 	if (!x)
 		return;
 	dhcp_client_release(&x->client, &out);
-	if (out.len)
+	if (out.len) {
 		send(x, &out);
+		remember(x, 0);
+	}
 	uplink_set_dhcp_sink(u->uplink, NULL);
 	sw_slow_drain(d->sw);
 	loop_timer_free(x->timer);
 	free(x);
 	u->dhcp = NULL;
+}
+
+const char *uplink_dhcp_state(const struct uplink_dhcp *x)
+{
+	return dhcp_client_state_name(x->client.state);
+}
+
+int64_t uplink_dhcp_expires(const struct uplink_dhcp *x)
+{
+	nsec_t now = clock_now();
+
+	if (!x->client.has_lease || !x->client.end)
+		return -1;
+	return x->client.end > now ? (int64_t)((x->client.end - now) / NSEC_PER_SEC) : 0;
 }

@@ -37,11 +37,36 @@ void uplinks_on_link(void *arg, struct port *p, bool up)
 	struct daemon *d = arg;
 
 	for (struct run_uplink *u = d->uplinks; u; u = u->next) {
-		if (u->carrier != p || !up)
+		if (!u->carrier || u->carrier != p)
 			continue;
-		uplink_link_up(u->uplink);
-		uplink_dhcp_link_up(u);
+		if (up) {
+			uplink_link_up(u->uplink);
+			uplink_dhcp_link_up(u);
+		}
+		uplinks_changed(d, u);
 	}
+}
+
+bool uplink_is_up(const struct run_uplink *u, const char **ret_why)
+{
+	const char *why = NULL;
+
+	if (u->carrier && !atomic_load(&u->carrier->running))
+		why = "no link";
+	else if (u->dhcp && !uplink_get_conf(u->uplink)->address.addr)
+		why = "no lease";
+	if (why && ret_why)
+		*ret_why = why;
+	return !why;
+}
+
+void uplinks_changed(struct daemon *d, struct run_uplink *u)
+{
+	const char *why = "";
+	bool up = uplink_is_up(u, &why);
+
+	if (d->on_event)
+		d->on_event(d, up ? "uplink-up" : "uplink-down", u->cfg->name, why);
 }
 
 int services_uplink(struct daemon *d, struct run_uplink *u, FILE *err)

@@ -101,15 +101,24 @@ static json_t *uplink_object(const struct run_uplink *u)
 		[UPLINK_INTERFACE] = "interface",
 		[UPLINK_NETWORK] = "network",
 	};
+	const struct uplink_conf *c = uplink_get_conf(u->uplink);
 	json_t *o = json_object();
-	bool up = u->host || (u->carrier && atomic_load(&u->carrier->running));
+	const char *why = NULL;
 	verbs_set_text(o, "name", u->cfg->name);
 	verbs_set_text(o, "type", types[u->cfg->type]);
-	verbs_set_text(o, "state", up ? "up" : "down");
+	verbs_set_text(o, "state", uplink_is_up(u, &why) ? "up" : "down");
+	verbs_set_text(o, "reason", why);
 	verbs_set_text(o, "interface", u->cfg->interface);
-	if (u->cfg->type == UPLINK_INTERFACE)
-		verbs_set_prefix(o, "address", u->cfg->address);
-	verbs_set_ip(o, "gateway", u->cfg->gateway);
+	verbs_set_text(o, "network", u->cfg->network);
+	if (u->cfg->type != UPLINK_HOST && c->address.addr) {
+		verbs_set_prefix(o, "address", c->address);
+		verbs_set_ip(o, "gateway", c->gateway);
+	}
+	if (u->dhcp) {
+		int64_t left = uplink_dhcp_expires(u->dhcp);
+		verbs_set_text(o, "dhcp", uplink_dhcp_state(u->dhcp));
+		json_object_set_new(o, "expires", left < 0 ? json_null() : json_integer(left));
+	}
 	return o;
 }
 
