@@ -368,6 +368,8 @@ int daemon_apply(struct daemon *d, struct config *next, FILE *err)
 		if ((r = forwards_sync(d, n, err)))
 			result = r;
 	}
+	if ((r = uplinks_watch(d)))
+		result = r;
 	config_free(old);
 	return result ? -EINPROGRESS : 0;
 }

@@ -76,6 +76,9 @@ const struct command commands[] = {
 	{"mac", "del", "NET MAC", "mac.del", IF, .help = "forget an address"},
 	{"mac", "flush", "[NET]", "mac.flush", OPT_BIT(OPT_PORT), .help = "forget what was learned"},
 
+	{"uplink", "list", "", "uplink.list", 0, render_uplink_list, .help = "where traffic leaves, and which are up"},
+	{"uplink", "show", "NAME", "uplink.show", 0, render_uplink_show, .help = "everything about an uplink"},
+
 	{"vlan", "list", "", "vlan.list", 0, render_vlan_list, .help = "VLANs and their ports"},
 
 	{"lease", "list", "[NET]", "lease.list", 0, render_lease_list, .help = "who has which address"},

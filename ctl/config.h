@@ -62,11 +62,14 @@ struct cfg_uplink {
 	struct cfg_route *routes;
 	size_t n_routes;
 };
+#define CFG_BACKUPS_MAX 7
 struct cfg_network {
 	char *name;
 	vlan_id vlan;
 	enum net_mode mode;
 	char *uplink; /* NULL: none */
+	char *backup[CFG_BACKUPS_MAX]; /* in their order, when that is down */
+	size_t n_backups;
 	bool has_subnet;
 	struct prefix4 subnet; /* addr = the network address */
 	bool has_subnet6;

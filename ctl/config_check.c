@@ -164,22 +164,36 @@ static void check_uplink(struct check *k, size_t i)
 		check_host(k, gw, "gateway", u->gateway, u->address);
 }
 
+/* The uplink of `from`, or of a network its uplinks are in, that is in `to`; NULL: none. */
+static const struct cfg_uplink *leads_to(const struct config *c, const struct cfg_network *from,
+					 const struct cfg_network *to, struct vlan_set *seen)
+{
+	for (size_t i = 0; from->uplink && i <= from->n_backups; i++) {
+		const char *name = i ? from->backup[i - 1] : from->uplink;
+		const struct cfg_uplink *u = config_uplink(c, name), *found;
+		const struct cfg_network *in =
+			u && u->type == UPLINK_NETWORK && u->network ? config_network(c, u->network) : NULL;
+		if (in && in == to)
+			return u;
+		if (!in || vlan_set_has(seen, in->vlan))
+			continue;
+		vlan_set_add(seen, in->vlan);
+		found = leads_to(c, in, to, seen);
+		if (found)
+			return found;
+	}
+	return NULL;
+}
+
 /* A network whose uplink is in a network whose uplink ... is in the first: nothing would leave. */
 static void check_uplink_cycle(struct check *k, size_t i)
 {
 	const struct cfg_network *net = &k->c->networks[i];
-	const char *start = net->name;
-	for (size_t hops = 0; net && net->uplink && hops <= k->c->n_networks; hops++) {
-		const struct cfg_uplink *u = config_uplink(k->c, net->uplink);
-		if (!u || u->type != UPLINK_NETWORK || !u->network)
-			return;
-		if (!strcmp(u->network, start)) {
-			diag_at(k->d, value_or(k->networks->kid[i], "uplink"),
-				"a circle: uplink '%s' leads back to network '%s'", u->name, start);
-			return;
-		}
-		net = config_network(k->c, u->network);
-	}
+	struct vlan_set seen = {{0}}; /* by their VLANs, which are unique where all else is well */
+	const struct cfg_uplink *u = leads_to(k->c, net, net, &seen);
+	if (u)
+		diag_at(k->d, value_or(k->networks->kid[i], "uplink"),
+			"a circle: uplink '%s' leads back to network '%s'", u->name, net->name);
 }
 
 /* ---- networks ---- */
@@ -230,6 +244,31 @@ static const struct cfg_uplink *check_network_uplink(struct check *k, struct cfg
 		diag_at(k->d, n, "mode 'nat' needs an uplink: add `uplinks: {host: {type: host}}`");
 	}
 	return u;
+}
+
+/* Those it may fall back to: there, different, and not in its own subnet. */
+static void check_backups(struct check *k, const struct cfg_network *net, struct node *n)
+{
+	char hint[80], buf[PREFIX_STRLEN];
+	for (size_t i = 0; i < net->n_backups; i++) {
+		const struct cfg_uplink *u = config_uplink(k->c, net->backup[i]);
+		struct node *at = item(n, "uplink", i + 1);
+		bool twice = !strcmp(net->backup[i], net->uplink);
+		for (size_t j = 0; j < i; j++)
+			twice = twice || !strcmp(net->backup[j], net->backup[i]);
+		if (!u)
+			diag_at(k->d, at, "uplink '%s' is not defined%s", net->backup[i],
+				meant(k->uplinks, net->backup[i], hint, sizeof(hint)));
+		else if (twice)
+			diag_at(k->d, at, "uplink '%s' stands here already", u->name);
+		else if (net->mode == MODE_ROUTED && u->type == UPLINK_HOST)
+			diag_at(k->d, at, "mode 'routed' does not go through uplink '%s': the host's "
+				"sockets translate all that leaves by them", u->name);
+		else if (u->type != UPLINK_HOST && u->address.len && net->has_subnet &&
+			 prefix4_overlap(net->subnet, u->address))
+			diag_at(k->d, at, "uplink '%s' has %s, which overlaps the subnet", u->name,
+				prefix4_format(u->address, buf));
+	}
 }
 
 /* The IPv6 prefix of a network, for the caret. */
@@ -496,6 +535,9 @@ static void check_forward(struct check *k, size_t net_index, size_t i, const str
 	else if (f->listen && !loopback && ip4_is_martian(f->listen))
 		diag_at(k->d, listen, "%s is not an address to listen on",
 			ip4_format(f->listen, ip));
+	else if (f->listen && net->n_backups)
+		diag_at(k->d, listen, "'listen' must be :%u: it moves between uplinks of different addresses",
+			f->listen_port);
 	else if (f->listen && u->type != UPLINK_HOST && u->dhcp)
 		diag_at(k->d, listen, "the address of uplink '%s' comes by DHCP: listen on :%u", u->name,
 			f->listen_port);
@@ -563,6 +605,7 @@ static void check_served_network(struct check *k, size_t i)
 	if (!net->has_subnet || value_or(n, "subnet")->bad)
 		return;
 	check_subnet(k, i, u);
+	check_backups(k, net, n);
 	struct node *gw = node_get(n, "gateway");
 	if (!gw)
 		net->gateway = default_gateway(net);

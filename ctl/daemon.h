@@ -51,6 +51,9 @@ struct run_uplink {
 	struct uplink_host *host; /* type host: libslirp's side */
 	struct port *carrier;     /* type interface: the netdev port */
 	struct uplink_dhcp *dhcp; /* address: dhcp */
+	nsec_t up_since;          /* 0: down */
+	nsec_t probed;            /* when its next hop was asked last, if it is watched */
+	unsigned unanswered;      /* in a row */
 	struct run_uplink *next;
 };
 struct run_port {
@@ -76,7 +79,7 @@ struct daemon {
 	struct nat *nat;
 	struct netdev_hub *netdevs;
 	struct lease_store *leases;
-	struct loop_timer *lease_timer, *lease_sync;
+	struct loop_timer *lease_timer, *lease_sync, *uplink_timer;
 	struct dns_names *names;
 	struct dns_server *dns;
 	struct dns_transport *dns_host;
@@ -118,6 +121,8 @@ void services_close(struct daemon *d);
 /* Makes or changes the gateway and services of a network (n->cfg is the new one). */
 int services_network(struct daemon *d, struct run_network *n, const struct cfg_network *was, FILE *err);
 void services_network_end(struct daemon *d, struct run_network *n);
+/* The uplink that uplinks_choose() says, with what hangs on it. */
+int services_follow_uplink(struct daemon *d, struct run_network *n, FILE *err);
 struct route4;
 struct cfg_route;
 void services_routes(struct route4 *to, const struct cfg_route *from, size_t n);
@@ -152,8 +157,14 @@ void services_uplink_end(struct daemon *d, struct run_uplink *u);
 void uplinks_on_link(void *daemon, struct port *p, bool up); /* sw_on_link()'s */
 /* Whether packets can leave by it; if not, *ret_why says why, as static text. */
 bool uplink_is_up(const struct run_uplink *u, const char **ret_why);
-/* Its address or link changed. */
+/* Its address or link changed: networks with several uplinks may move. */
 void uplinks_changed(struct daemon *d, struct run_uplink *u);
+/* The first uplink of a network's that is up; the first when none is.  NULL: it has none. */
+struct run_uplink *uplinks_choose(struct daemon *d, const struct run_network *n);
+struct run_uplink *uplink_of(struct daemon *d, const struct run_network *n); /* now in use; NULL */
+/* After each new config: watches uplinks from now on if some network has several. */
+int uplinks_watch(struct daemon *d);
+void uplinks_close(struct daemon *d);
 
 /* ---- ctl/uplink_dhcp.c ---- */
 

@@ -50,7 +50,7 @@ void render_bold(struct render *r, const char *s);
 /* ---- results of methods: render_verbs.c ---- */
 
 #define RENDERERS(X)                                                                               \
-	X(show) X(status) X(version) X(doctor) X(counters) X(vlan_list) X(net_list) X(net_show)    \
+	X(show) X(status) X(version) X(doctor) X(counters) X(vlan_list) X(net_list) X(net_show) X(uplink_list) X(uplink_show) \
 	X(port_list) X(port_show) X(mac_list) X(lease_list) X(dns_list) X(nat_list) X(ended)       \
 	X(forward_list) X(config_show) X(config_diff) X(config_apply) X(config_save)
 #define X(name) void render_##name(struct render *r, json_t *result, const struct request *q);

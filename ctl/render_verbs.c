@@ -19,7 +19,7 @@ TABLE(port_columns, {"PORT", "name"}, {"TYPE", "type"}, {"NETWORK", "network"},
       {"TX-PKTS", "tx_packets", RENDER_NUMBER}, {"TX-BYTES", "tx_bytes", RENDER_BYTES},
       {"DROPS", "drops", RENDER_SUM});
 TABLE(uplink_columns, {"UPLINK", "name"}, {"TYPE", "type"}, {"STATE", "state", RENDER_STATE},
-      {"INTERFACE", "interface"}, {"ADDRESS", "address"}, {"GATEWAY", "gateway"});
+      {"INTERFACE", "interface"}, {"ADDRESS", "address"}, {"GATEWAY", "gateway"}, {"REASON", "reason"});
 TABLE(forward_columns, {"NETWORK", "network"}, {"PROTO", "proto"}, {"LISTEN", "listen"}, {"TO", "to"});
 TABLE(mac_columns, {"MAC", "mac"}, {"VLAN", "vlan", RENDER_NUMBER}, {"NETWORK", "network"},
       {"PORT", "port"}, {"AGE", "age", RENDER_DURATION}, {"STATIC", "static", RENDER_YESNO});
@@ -96,6 +96,20 @@ static bool same_members(json_t *a, json_t *b)
 	return json_is_null(json_object_get(a, "network")) && json_is_null(json_object_get(b, "network")) &&
 	       json_equal(json_object_get(a, "tagged"), json_object_get(b, "tagged")) &&
 	       json_equal(json_object_get(a, "untagged"), json_object_get(b, "untagged"));
+}
+
+void render_uplink_list(struct render *r, json_t *result, const struct request *q)
+{
+	SHOW_TABLE(r, result, uplink_columns, "no uplinks");
+}
+
+void render_uplink_show(struct render *r, json_t *result, const struct request *q)
+{
+	TABLE(fields, {"uplink", "name"}, {"type", "type"}, {"state", "state"}, {"reason", "reason"},
+	      {"interface", "interface"}, {"network", "network"}, {"address", "address"},
+	      {"gateway", "gateway"}, {"DHCP", "dhcp"}, {"lease ends", "expires", RENDER_DURATION},
+	      {"used by", "networks", RENDER_LIST});
+	SHOW_FIELDS(r, result, fields);
 }
 
 /* A trunk of a hundred VLANs is one row: 100-199. */

@@ -208,10 +208,10 @@ static const struct field network_fields[] = {
 		 "`routed`: a gateway that routes without NAT; `nat`: a gateway that "
 		 "translates; `nat-per-vm`: one for every port, each guest the same address; "
 		 "the last four with DHCP and DNS"},
-	{"uplink", F_NAME, AT(cfg_network, uplink), .only = SERVED_MODES & ~BIT(MODE_HOST_ONLY),
-	 .flags = FIELD_LIST_OF_ONE,
-	 .help = "where its traffic leaves; default: (nat) the uplink named `host`, else the only "
-		 "one there is; (routed) nowhere but to other routed networks"},
+	{"uplink", F_UPLINKS, AT(cfg_network, uplink), .only = SERVED_MODES & ~BIT(MODE_HOST_ONLY),
+	 .help = "where its traffic leaves; of a list, the first that is up; default: (nat) the "
+		 "uplink named `host`, else the only one there is; (routed) nowhere "
+		 "but to other routed networks"},
 	{"subnet", F_SUBNETS, AT(cfg_network, subnet), ALSO(cfg_network, has_subnet),
 	 .needs = SERVED_MODES & ~BIT(MODE_NAT_PER_VM), .min = 8, .max = 30,
 	 .help = "`ADDRESS/LEN`, /8 to /30, without host bits; nat-per-vm: every guest's own, "
@@ -386,6 +386,13 @@ static size_t count_of(const struct field *f, const void *base)
 	return *(const size_t *)((const char *)base + f->also);
 }
 
+static void free_uplinks(struct cfg_network *net)
+{
+	free(net->uplink);
+	for (size_t i = 0; i < net->n_backups; i++)
+		free(net->backup[i]);
+}
+
 static void free_special(const struct field *f, void *base)
 {
 	struct cfg_network *net = base; /* the field kind says which of these it is */
@@ -395,6 +402,8 @@ static void free_special(const struct field *f, void *base)
 		free(net->options);
 	else if (f->kind == F_UPSTREAM)
 		free(net->upstreams);
+	else if (f->kind == F_UPLINKS)
+		free_uplinks(net);
 	else if (f->kind == F_TRUNK)
 		free(port->trunk_text);
 	else if (f->kind == F_TARGET)
@@ -428,12 +437,24 @@ void schema_free(const struct schema *s, void *base)
 	}
 }
 
+static bool uplinks_equal(const struct cfg_network *a, const struct cfg_network *b)
+{
+	if (a->n_backups != b->n_backups || !a->uplink != !b->uplink ||
+	    (a->uplink && strcmp(a->uplink, b->uplink)))
+		return false;
+	for (size_t i = 0; i < a->n_backups; i++)
+		if (strcmp(a->backup[i], b->backup[i]))
+			return false;
+	return true;
+}
+
 static bool special_equal(const struct field *f, const void *a, const void *b)
 {
 	const struct cfg_forward *x = a, *y = b;
 	switch (f->kind) {
 	case F_SUBNETS: return subnets_equal(a, b);
 	case F_RANGE: return !memcmp(field_cat(f, a), field_cat(f, b), 2 * sizeof(be32));
+	case F_UPLINKS: return uplinks_equal(a, b);
 	case F_UPSTREAM: return upstreams_equal(a, b);
 	case F_OPTIONS: return options_equal(a, b);
 	case F_TRUNK: return trunk_equal(a, b);
@@ -630,9 +651,6 @@ static struct node *only_item(const struct field *f, struct node *n, struct diag
 		const struct node *k = n->kid[i];
 		if (k->kind == NODE_SCALAR && strchr(k->text, ':'))
 			diag_at(d, n->kid[i], IPV6_ADDR_WHY);
-		else if (f->kind == F_NAME)
-			diag_at(d, n->kid[i],
-				"fail-over between uplinks is not built yet: give one");
 		else
 			diag_at(d, n->kid[i], "'%s' takes one IPv4 value, this is one more",
 				f->key);

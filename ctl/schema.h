@@ -34,6 +34,7 @@ enum field_kind {
 	F_SUBNET,
 	F_SUBNETS, /* of a network, one for each family */
 	F_HOSTPREFIX,
+	F_UPLINKS,
 	F_MAC,
 	F_DURATION,
 	F_OCTAL,

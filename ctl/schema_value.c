@@ -167,6 +167,28 @@ static int read_name(const struct field *f, struct node *n, void *base, struct d
 	return -EINVAL;
 }
 
+/* One name, or a list of them in order of preference. */
+static int read_uplinks(const struct field *f, struct node *n, void *base, struct diag *d)
+{
+	struct cfg_network *net = base;
+	size_t count = n->kind == NODE_LIST ? n->n : 1;
+	int r = 0;
+	if (n->kind == NODE_MAP || !count || count > 1 + CFG_BACKUPS_MAX) {
+		diag_at(d, n, "'%s' takes a name, or a list of up to %d names", f->key, 1 + CFG_BACKUPS_MAX);
+		return -EINVAL;
+	}
+	for (size_t i = 0; i < count && !r; i++) {
+		struct node *one = n->kind == NODE_LIST ? n->kid[i] : n;
+		if (one->kind != NODE_SCALAR || !value_name_ok(one->text, false)) {
+			diag_at(d, one, "'%s' must be a name: up to %d of A-Z a-z 0-9 _ . -", f->key,
+				NAME_LEN_MAX);
+			return -EINVAL;
+		}
+		r = value_store(one->text, i ? &net->backup[net->n_backups++] : &net->uplink, d);
+	}
+	return r;
+}
+
 static int read_string(const struct field *f, struct node *n, void *base, struct diag *d)
 {
 	size_t len = strlen(n->text);
@@ -668,6 +690,7 @@ const struct kind schema_kinds[F_KINDS] = {
 	[F_SUBNET] = {"subnet", read_subnet, S_PREFIX},
 	[F_SUBNETS] = {"subnet or list", read_subnets, S_SPECIAL, true},
 	[F_HOSTPREFIX] = {"address/length", read_hostprefix, S_PREFIX},
+	[F_UPLINKS] = {"name or names", read_uplinks, S_SPECIAL, true},
 	[F_MAC] = {"MAC address", read_mac, S_MAC},
 	[F_DURATION] = {"time", read_duration, S_U32},
 	[F_OCTAL] = {"octal", read_octal, S_U32},

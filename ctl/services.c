@@ -173,7 +173,7 @@ static be32 system_upstream(struct daemon *d, const struct run_uplink *u)
 
 static void set_tcp_upstream(struct daemon *d, struct run_network *n)
 {
-	struct run_uplink *u = n->cfg->uplink ? daemon_uplink(d, n->cfg->uplink) : NULL;
+	struct run_uplink *u = uplink_of(d, n);
 	be32 addr = 0;
 
 	if (!n->gateway)
@@ -501,7 +501,7 @@ static int set_gateway(struct daemon *d, struct run_network *n)
 
 static int set_uplink(struct daemon *d, struct run_network *n, FILE *err)
 {
-	struct run_uplink *u = n->cfg->uplink ? daemon_uplink(d, n->cfg->uplink) : NULL;
+	struct run_uplink *u = uplinks_choose(d, n);
 	struct uplink *up = u ? u->uplink : NULL;
 	char owner[NAT_NAME_MAX] = "";
 	int r;
@@ -514,6 +514,16 @@ static int set_uplink(struct daemon *d, struct run_network *n, FILE *err)
 		fprintf(err, "error: network '%s': a forward's port is taken by network '%s'\n",
 			n->cfg->name, owner);
 	return r;
+}
+
+int services_follow_uplink(struct daemon *d, struct run_network *n, FILE *err)
+{
+	int r = set_uplink(d, n, err);
+
+	if (r)
+		return r;
+	set_tcp_upstream(d, n);
+	return forwards_sync(d, n, err);
 }
 
 /* The host's own interface in a host-only network, made anew when its address changes. */
@@ -615,6 +625,7 @@ int services_open(struct daemon *d)
 
 void services_close(struct daemon *d)
 {
+	uplinks_close(d);
 	loop_timer_free(d->lease_timer);
 	loop_timer_free(d->lease_sync);
 	dns_server_free(d->dns);

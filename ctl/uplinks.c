@@ -1,11 +1,24 @@
-/* Uplinks: from the config to nat/'s outside ports and whoever carries their frames. */
+/* Uplinks: from the config to nat/'s outside ports and whoever carries their frames; and which of
+ * its uplinks a network uses.
+ *
+ * Fail-over.  An uplink is down without link or lease.  When some network has several, those in its
+ * list are watched besides: every PROBE_EVERY their next hop is asked for its MAC address, by
+ * unicast while it answers (RFC 1122 2.3.2.1), and after UNANSWERED_MAX questions in vain the uplink
+ * is down too.  A network uses the first of its list that is up; it leaves one that fails
+ * at once, and goes back to a better one when that has been up for HOLD. */
 #include <errno.h>
 #include <string.h>
 
 #include "ctl/daemon.h"
 #include "nat/gateway.h"
 #include "nat/uplink_host.h"
+#include "net/clock.h"
+#include "net/log.h"
 #include "tap/netdev.h"
+
+#define PROBE_EVERY    (3 * NSEC_PER_SEC)
+#define UNANSWERED_MAX 3u
+#define HOLD	       (6 * NSEC_PER_SEC)
 
 static int carry_by_host(struct daemon *d, struct run_uplink *u)
 {
@@ -55,9 +68,68 @@ bool uplink_is_up(const struct run_uplink *u, const char **ret_why)
 		why = "no link";
 	else if (u->dhcp && !uplink_get_conf(u->uplink)->address.addr)
 		why = "no lease";
+	else if (u->unanswered >= UNANSWERED_MAX)
+		why = "the next hop does not answer";
 	if (why && ret_why)
 		*ret_why = why;
 	return !why;
+}
+
+/* ---- fail-over ---- */
+
+struct run_uplink *uplink_of(struct daemon *d, const struct run_network *n)
+{
+	struct uplink *up = n->gateway ? gateway_uplink(n->gateway) : NULL;
+	struct run_uplink *u = up ? d->uplinks : NULL;
+
+	while (u && u->uplink != up)
+		u = u->next;
+	return u;
+}
+
+static const char *name_at(const struct cfg_network *c, size_t i)
+{
+	return i ? c->backup[i - 1] : c->uplink;
+}
+
+static bool lists(const struct cfg_network *c, const struct run_uplink *u)
+{
+	for (size_t i = 0; c->uplink && i <= c->n_backups; i++) {
+		if (!strcmp(name_at(c, i), u->cfg->name))
+			return true;
+	}
+	return false;
+}
+
+struct run_uplink *uplinks_choose(struct daemon *d, const struct run_network *n)
+{
+	struct run_uplink *now = uplink_of(d, n), *first = NULL;
+	bool stays = now && uplink_is_up(now, NULL) && lists(n->cfg, now);
+	nsec_t t = clock_now();
+
+	for (size_t i = 0; n->cfg->uplink && i <= n->cfg->n_backups; i++) {
+		struct run_uplink *u = daemon_uplink(d, name_at(n->cfg, i));
+		if (!u)
+			continue;
+		first = first ? first : u;
+		if (uplink_is_up(u, NULL) &&
+		    (!stays || u == now || (u->up_since && t - u->up_since >= HOLD)))
+			return u;
+	}
+	return first;
+}
+
+static void choose_all(struct daemon *d)
+{
+	for (struct run_network *n = d->networks; n; n = n->next) {
+		struct run_uplink *was = uplink_of(d, n), *u;
+		if (!n->gateway || !n->cfg->n_backups || (u = uplinks_choose(d, n)) == was || !u)
+			continue;
+		log_notice("uplink", "network %s leaves by %s now", n->cfg->name, u->cfg->name);
+		services_follow_uplink(d, n, stderr);
+		if (d->on_event)
+			d->on_event(d, "network-uplink", n->cfg->name, u->cfg->name);
+	}
 }
 
 void uplinks_changed(struct daemon *d, struct run_uplink *u)
@@ -67,7 +139,80 @@ void uplinks_changed(struct daemon *d, struct run_uplink *u)
 
 	if (d->on_event)
 		d->on_event(d, up ? "uplink-up" : "uplink-down", u->cfg->name, why);
+	if (!up)
+		u->up_since = 0;
+	else if (!u->up_since)
+		u->up_since = clock_now();
+	choose_all(d);
 }
+
+static void probe(struct daemon *d, struct run_uplink *u)
+{
+	bool was = u->unanswered >= UNANSWERED_MAX;
+	nsec_t answered;
+
+	if (u->host || !uplink_get_conf(u->uplink)->gateway ||
+	    (u->carrier && !atomic_load(&u->carrier->running))) {
+		u->unanswered = 0;
+		u->probed = 0;
+		return;
+	}
+	answered = uplink_probe(u->uplink, u->unanswered > 0);
+	/* the worker's clock is a tick behind the one here */
+	if (!u->probed || answered + NSEC_PER_SEC / 100 >= u->probed)
+		u->unanswered = 0;
+	else
+		u->unanswered++;
+	u->probed = clock_now();
+	if (was != (u->unanswered >= UNANSWERED_MAX))
+		uplinks_changed(d, u);
+}
+
+static bool is_watched(const struct daemon *d, const struct run_uplink *u)
+{
+	for (const struct run_network *n = d->networks; n; n = n->next) {
+		if (n->cfg->n_backups && lists(n->cfg, u))
+			return true;
+	}
+	return false;
+}
+
+static void watch(void *arg)
+{
+	struct daemon *d = arg;
+	bool any = false;
+
+	for (struct run_uplink *u = d->uplinks; u; u = u->next) {
+		bool on = is_watched(d, u);
+		any = any || on;
+		if (on)
+			probe(d, u);
+		else
+			u->probed = u->unanswered = 0;
+	}
+	choose_all(d);
+	if (any)
+		loop_timer_arm(d->uplink_timer, PROBE_EVERY);
+	else
+		loop_timer_stop(d->uplink_timer);
+}
+
+int uplinks_watch(struct daemon *d)
+{
+	if (!d->uplink_timer)
+		d->uplink_timer = loop_timer_new(d->loop, watch, d);
+	if (!d->uplink_timer)
+		return -ENOMEM;
+	loop_timer_arm(d->uplink_timer, 0);
+	return 0;
+}
+
+void uplinks_close(struct daemon *d)
+{
+	loop_timer_free(d->uplink_timer);
+}
+
+/* ---- making and ending ---- */
 
 int services_uplink(struct daemon *d, struct run_uplink *u, FILE *err)
 {
@@ -97,6 +242,8 @@ int services_uplink(struct daemon *d, struct run_uplink *u, FILE *err)
 		r = host ? carry_by_host(d, u) : carry_by_interface(d, u);
 	if (!r && u->cfg->dhcp)
 		r = uplink_dhcp_begin(d, u);
+	if (!r && uplink_is_up(u, NULL))
+		u->up_since = clock_now();
 	if (r)
 		fprintf(err, "error: uplink '%s': %s\n", u->cfg->name, strerror(-r));
 	return r;
@@ -104,6 +251,9 @@ int services_uplink(struct daemon *d, struct run_uplink *u, FILE *err)
 
 void services_uplink_end(struct daemon *d, struct run_uplink *u)
 {
+	struct port *carrier = u->carrier;
+
+	u->carrier = NULL; /* its going down is no news */
 	for (struct run_network *n = d->networks; n; n = n->next) {
 		if (n->gateway && u->uplink && gateway_uplink(n->gateway) == u->uplink) {
 			forwards_end(d, n);
@@ -112,6 +262,6 @@ void services_uplink_end(struct daemon *d, struct run_uplink *u)
 	}
 	uplink_dhcp_end(d, u);
 	uplink_host_free(u->host);
-	sw_port_del(u->carrier);
+	sw_port_del(carrier);
 	uplink_free(u->uplink);
 }

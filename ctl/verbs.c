@@ -24,6 +24,8 @@ static const struct rpc_method methods[] = {
 	{"doctor", verb_doctor, {{0}}, false},
 	{"counters", verb_counters, {TEXT("port")}, false},
 	{"vlan.list", verb_vlan_list, {{0}}, false},
+	{"uplink.list", verb_uplink_list, {{0}}, false},
+	{"uplink.show", verb_uplink_show, {NAME("name")}, false},
 
 	{"net.list", verb_net_list, {{0}}, false},
 	{"net.show", verb_net_show, {NAME("name")}, false},

@@ -72,7 +72,7 @@ json_t *verbs_drops(const uint64_t *drops, json_t *into); /* into NULL: a new ob
 /* ---- the methods ---- */
 
 #define VERBS_METHODS(X)                                                                           \
-	X(show) X(status) X(version) X(doctor) X(counters) X(vlan_list)                            \
+	X(show) X(status) X(version) X(doctor) X(counters) X(vlan_list) X(uplink_list) X(uplink_show) \
 	X(net_list) X(net_show) X(net_add) X(net_set) X(net_del)                                   \
 	X(port_list) X(port_show) X(port_add) X(port_set) X(port_del) X(port_up) X(port_down)      \
 	X(attach) X(mac_list) X(mac_add) X(mac_del) X(mac_flush)                                   \

@@ -32,7 +32,8 @@ static json_t *network_object(struct daemon *d, const struct run_network *r)
 	verbs_set_text(o, "name", n->name);
 	verbs_set_int(o, "vlan", n->vlan);
 	verbs_set_text(o, "mode", mode_names[n->mode]);
-	verbs_set_text(o, "uplink", n->uplink);
+	const struct run_uplink *u = uplink_of(d, r);
+	verbs_set_text(o, "uplink", u ? u->cfg->name : n->uplink);
 	if (n->has_subnet6) {
 		char text[PREFIX_STRLEN];
 		json_object_set_new(o, "subnet6", json_string(prefix6_format(&n->subnet6, text)));

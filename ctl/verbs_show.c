@@ -125,9 +125,39 @@ static json_t *uplink_object(const struct run_uplink *u)
 json_t *verbs_uplink_list(struct daemon *d)
 {
 	json_t *list = json_array();
-	for (const struct run_uplink *u = d->uplinks; u; u = u->next)
-		json_array_append_new(list, uplink_object(u));
+	for (size_t i = 0; i < d->running->n_uplinks; i++) { /* in the order of the file */
+		const struct run_uplink *u = daemon_uplink(d, d->running->uplinks[i].name);
+		if (u)
+			json_array_append_new(list, uplink_object(u));
+	}
 	return list;
+}
+
+int verb_uplink_list(struct rpc_call *c)
+{
+	c->result = verbs_uplink_list(call_daemon(c));
+	return 0;
+}
+
+int verb_uplink_show(struct rpc_call *c)
+{
+	struct daemon *d = call_daemon(c);
+	const char *name = rpc_string(c, "name");
+	const struct run_uplink *u = daemon_uplink(d, name);
+	const char *names[d->running->n_uplinks + 1];
+
+	for (size_t i = 0; i < d->running->n_uplinks; i++)
+		names[i] = d->running->uplinks[i].name;
+	if (!u)
+		return verbs_not_found(c, "uplink", name, names, d->running->n_uplinks);
+	json_t *used = json_array();
+	for (const struct run_network *n = d->networks; n; n = n->next) {
+		if (uplink_of(d, n) == u)
+			json_array_append_new(used, json_string(n->cfg->name));
+	}
+	c->result = uplink_object(u);
+	json_object_set_new(c->result, "networks", used);
+	return 0;
 }
 
 int verb_show(struct rpc_call *c)

@@ -102,6 +102,9 @@ struct port *uplink_port(const struct uplink *u);
 const struct uplink_conf *uplink_get_conf(const struct uplink *u);
 /* Where UDP to port 68 goes that comes in there, to our MAC or to all: a DHCP client's.  NULL: none. */
 void uplink_set_dhcp_sink(struct uplink *u, struct slow_sink *sink);
+/* Asks the next hop for its MAC address, everybody (`all`) or where it was last.  When it last answered, by the
+ * worker's clock; 0: not since the last change of address or link. */
+nsec_t uplink_probe(struct uplink *u, bool all);
 /* The carrying port (re)started: announce the address again, resolve the next hop anew. */
 void uplink_link_up(struct uplink *u);
 

@@ -207,6 +207,11 @@ static void arp_send(struct neigh_if *nif, struct worker *w, uint16_t op, struct
 		port_rx_lost(nif->port, DROP_RX_NO_BUFFER, 1, sizeof(room));
 }
 
+void neigh_ask(struct neigh_if *nif, struct worker *w, be32 ip, const struct mac *at)
+{
+	arp_send(nif, w, ARP_REQUEST, at ? *at : MAC_BROADCAST, nif->address.addr, (struct mac){{0}}, ip);
+}
+
 void neigh_announce(struct neigh_if *nif, struct worker *w)
 {
 	arp_send(nif, w, ARP_REQUEST, MAC_BROADCAST, nif->address.addr, (struct mac){{0}},

@@ -111,6 +111,8 @@ enum drop_reason neigh_output(struct neigh_table *t, struct neigh *n, struct wor
 /* An ARP packet (parsed, read only) that arrived at the interface: learns, answers. */
 void neigh_arp_input(struct neigh_table *t, struct neigh_if *nif, struct worker *w, nsec_t now,
 		     const struct pkt *k);
+/* Asks for ip once, `at` that MAC address, or everybody (NULL): whether it is there. */
+void neigh_ask(struct neigh_if *nif, struct worker *w, be32 ip, const struct mac *at);
 /* Tells everyone our address (RFC 5227 3). */
 void neigh_announce(struct neigh_if *nif, struct worker *w);
 /* Runs timers that are due. */

@@ -281,6 +281,31 @@ int uplink_set_conf(struct uplink *u, const struct uplink_conf *conf)
 	return 0;
 }
 
+struct probe_call {
+	struct uplink *u;
+	bool all;
+	nsec_t answered;
+};
+
+static void do_probe(struct worker *w, void *arg)
+{
+	struct probe_call *c = arg;
+	struct uplink *u = c->u;
+	const struct neigh *n = neigh_find(&u->nat->neigh, &u->nif, u->conf.gateway);
+
+	c->answered = n ? n->confirmed : 0;
+	if (u->conf.gateway && u->conf.address.addr)
+		neigh_ask(&u->nif, w, u->conf.gateway, n && n->confirmed && !c->all ? &n->mac : NULL);
+}
+
+nsec_t uplink_probe(struct uplink *u, bool all)
+{
+	struct probe_call c = {u, all, 0};
+
+	worker_call(u->nat->sw, NULL, do_probe, &c);
+	return c.answered;
+}
+
 static void do_link_up(struct worker *w, void *arg)
 {
 	struct uplink *u = arg;

@@ -109,7 +109,9 @@ static const struct bad {
 	 "'subnet' is missing: mode 'nat' needs it"},
 	{V "networks: {a: {vlan: 1, mode: nat, subnet: 10.0.0.0/24}}\n", 2, 12, "needs an uplink"},
 	{NET("uplink: wann"), 4, 20, "uplink 'wann' is not defined (did you mean 'wan'?)"},
-	{NET("uplink: [host, wan]"), 4, 27, "fail-over between uplinks is not built yet"},
+	{NET("uplink: [host, nowhere]"), 4, 27, "uplink 'nowhere' is not defined"},
+	{NET("uplink: [host, host]"), 4, 27, "uplink 'host' stands here already"},
+	{NET("uplink: []"), 4, 12, "a name, or a list"},
 	{UP "networks: {a: {vlan: 1, mode: nat, subnet: 10.0.0.5/24}}\n", 3, 44,
 	 "has host bits set (did you mean 10.0.0.0/24?)"},
 	{UP "networks: {a: {vlan: 1, mode: nat, subnet: 10.0.0.0/31}}\n", 3, 44,
@@ -771,6 +773,7 @@ static void test_edit_refused(void **state)
 		 "port 'vm4': network 'quiet' is not defined\nport 'veth[0-9]*': network 'quiet' "
 		 "is not defined\n"},
 		{"uplinks/wan", NULL, false, "network 'dmz': uplink 'wan' is not defined\n"
+			    "network 'plant': uplink 'wan' is not defined\n"
 			    "network 'own': uplink 'wan' is not defined\n"},
 		{"ports/n", "{type: dgram", false, "ports/n: missing comma in flow mapping\n"},
 		{"ports/n", "word", false,
