@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "net/headers.h"
+#include "tap/hostports.h"
 #include "tap/ifset.h"
 
 /* Where our filters hang: a priority nobody types, behind those people do. */
@@ -140,7 +141,8 @@ static bool is_ours(uint32_t prog_id)
 }
 
 /* Takes a program and hangs it up, in the journal first. */
-static int hang(struct hoststate *hs, int ifindex, const char *ifname, bool egress, int prog_fd)
+static int hang(struct hoststate *hs, int ifindex, const char *ifname, bool egress, bool replace,
+		int prog_fd)
 {
 	enum hoststate_kind kind = egress ? HOSTSTATE_TC_EGRESS : HOSTSTATE_TC_INGRESS;
 	struct bpf_tc_hook h;
@@ -150,8 +152,9 @@ static int hang(struct hoststate *hs, int ifindex, const char *ifname, bool egre
 	if (!r) {
 		hook_init(&h, ifindex, egress);
 		opts_init(&o, prog_fd);
+		o.flags = replace ? BPF_TC_F_REPLACE : 0;
 		r = bpf_tc_attach(&h, &o);
-		if (r)
+		if (r && !replace)
 			hoststate_forget(hs, ifindex, kind);
 	}
 	close(prog_fd);
@@ -262,7 +265,7 @@ static int attach(struct hoststate *hs, int ifindex, const char *ifname, struct 
 	int in = mode == HOSTCUT_EXCLUDE ? load_exclude() : load_share_in(mark);
 	if (in < 0)
 		return failed(why, why_len, "load the ingress program", in);
-	r = hang(hs, ifindex, ifname, false, in);
+	r = hang(hs, ifindex, ifname, false, false, in);
 	if (r)
 		return failed(why, why_len, "attach the ingress program", r);
 	if (mode == HOSTCUT_EXCLUDE) {
@@ -272,7 +275,7 @@ static int attach(struct hoststate *hs, int ifindex, const char *ifname, struct 
 	int out = load_share_out(ifindex, own, mark);
 	if (out < 0)
 		return failed(why, why_len, "load the egress program", out);
-	r = hang(hs, ifindex, ifname, true, out);
+	r = hang(hs, ifindex, ifname, true, false, out);
 	return r ? failed(why, why_len, "attach the egress program", r) : 0;
 }
 
@@ -283,6 +286,47 @@ int hostcut_attach(struct hoststate *hs, int ifindex, const char *ifname, struct
 	int r = attach(hs, ifindex, ifname, own, mode, mark, why, why_len);
 	if (r)
 		hostcut_detach(hs, ifindex);
+	return r;
+}
+
+static int attach_split(struct hoststate *hs, int ifindex, const char *ifname,
+			const struct hostsplit *s, bool replace, char *why, size_t why_len)
+{
+	int r = replace ? 0 : hostports_reserve(hs, ifindex, ifname, s->first, s->last);
+
+	if (r)
+		return failed(why, why_len, "reserve the ports", r);
+	r = replace ? 0 : add_clsact(hs, ifindex, ifname);
+	if (r)
+		return failed(why, why_len, "add a clsact qdisc", r);
+	int in = hostsplit_load_ingress(PROG_PREFIX "split", s);
+	if (in < 0)
+		return failed(why, why_len, "load the ingress program", in);
+	r = hang(hs, ifindex, ifname, false, replace, in);
+	return r ? failed(why, why_len, "attach the ingress program", r) : 0;
+}
+
+int hostcut_attach_split(struct hoststate *hs, int ifindex, const char *ifname,
+			 const struct hostsplit *s, char *why, size_t why_len)
+{
+	bool replace = hoststate_has(hs, ifindex, HOSTSTATE_TC_INGRESS);
+
+	libbpf_set_print(NULL);
+	int r = attach_split(hs, ifindex, ifname, s, replace, why, why_len);
+	if (r)
+		hostcut_detach(hs, ifindex);
+	return r;
+}
+
+int hostcut_split_socket(int fd, const struct hostsplit *s)
+{
+	int prog = hostsplit_load_socket(PROG_PREFIX "split_in", s), r = 0;
+
+	if (prog < 0)
+		return prog;
+	if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_BPF, &prog, sizeof(prog)) < 0)
+		r = -errno;
+	close(prog);
 	return r;
 }
 

@@ -12,6 +12,9 @@
  *   ignores marked frames, or each would come back as if from outside; an ingress
  *   program takes the mark off before the stack could route by it.
  *
+ * split: the host's address is ours as well, with a range of its ports: what each of the two gets is
+ *   hostcut_split.h's.  The range is reserved (hostports.h) before anything else.
+ *
  * The programs are a few instructions, assembled in hostcut.c; no compiler or BTF is
  * needed at run time.  Filters of others on the same hooks go on working: ours
  * continue to the next one except where they drop or redirect.
@@ -19,6 +22,7 @@
 #ifndef TAP_HOSTCUT_H
 #define TAP_HOSTCUT_H
 
+#include "tap/hostcut_split.h"
 #include "tap/hoststate.h"
 
 enum hostcut_mode { HOSTCUT_EXCLUDE, HOSTCUT_SHARE };
@@ -27,6 +31,10 @@ enum hostcut_mode { HOSTCUT_EXCLUDE, HOSTCUT_SHARE };
  * (-errno) what was done is undone, and `why` says in words what could not be done. */
 int hostcut_attach(struct hoststate *hs, int ifindex, const char *ifname, struct mac own,
 		   enum hostcut_mode mode, uint32_t mark, char *why, size_t why_len);
+/* The same for split; called again for a changed `s`, it replaces the program in place. */
+int hostcut_attach_split(struct hoststate *hs, int ifindex, const char *ifname,
+			 const struct hostsplit *s, char *why, size_t why_len);
+int hostcut_split_socket(int fd, const struct hostsplit *s); /* and the socket's filter */
 /* Undoes it: hoststate_restore(). */
 void hostcut_detach(struct hoststate *hs, int ifindex);
 /* Makes a packet socket send with the mark and ignore frames that carry it. */

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "tap/hostcut.h"
+#include "tap/hostports.h"
 #include "tap/ifset.h"
 
 #ifndef SO_NETNS_COOKIE /* Linux 5.14 */
@@ -24,6 +25,7 @@
 #define LOCK	    "host-changes.lock"
 #define HEADER	    "# vswitchd: what is changed on the host now, and how it was.  Do not edit.\n"
 #define BOOT_LEN    36
+#define TEXT_MAX    1600
 #define ENTRIES_MAX 20000u
 
 struct entry {
@@ -33,6 +35,7 @@ struct entry {
 	char ifname[IF_NAMESIZE];
 	enum hoststate_kind kind;
 	long old;
+	char *text; /* NULL: none */
 };
 
 struct hoststate {
@@ -44,6 +47,7 @@ struct hoststate {
 };
 
 static const char *const kind_name[HOSTSTATE_KINDS] = {
+	[HOSTSTATE_PORTS] = "ports",
 	[HOSTSTATE_UP] = "up",
 	[HOSTSTATE_IPV6] = "ipv6",
 	[HOSTSTATE_CLSACT] = "clsact",
@@ -58,8 +62,9 @@ static int write_entries(const struct hoststate *hs, FILE *f)
 	fputs(HEADER, f);
 	for (size_t i = 0; i < hs->n; i++) {
 		const struct entry *e = &hs->e[i];
-		fprintf(f, "%s %llu %d %s %s %ld\n", e->boot, (unsigned long long)e->netns,
-			e->ifindex, e->ifname, kind_name[e->kind], e->old);
+		fprintf(f, "%s %llu %d %s %s %ld%s%s\n", e->boot, (unsigned long long)e->netns,
+			e->ifindex, e->ifname, kind_name[e->kind], e->old, e->text ? " " : "",
+			e->text ? e->text : "");
 	}
 	if (fflush(f) == EOF || ferror(f) || fsync(fileno(f)) < 0)
 		return errno ? -errno : -EIO;
@@ -104,6 +109,7 @@ static int add(struct hoststate *hs, const struct entry *e)
 
 static void drop(struct hoststate *hs, size_t i)
 {
+	free(hs->e[i].text);
 	memmove(&hs->e[i], &hs->e[i + 1], (hs->n - i - 1) * sizeof(*hs->e));
 	hs->n--;
 }
@@ -112,15 +118,16 @@ static bool parse_line(const char *line, struct entry *ret_entry)
 {
 	struct entry e = {0};
 	unsigned long long netns;
-	char kind[16];
+	char kind[16], text[TEXT_MAX];
+	int n = sscanf(line, "%36s %llu %d %15s %15s %ld %1599s", e.boot, &netns, &e.ifindex, e.ifname,
+		       kind, &e.old, text);
 
-	if (sscanf(line, "%36s %llu %d %15s %15s %ld", e.boot, &netns, &e.ifindex, e.ifname, kind,
-		   &e.old) != 6 ||
-	    e.ifindex <= 0)
+	if (n < 6 || e.ifindex <= 0)
 		return false;
 	e.netns = netns;
 	for (e.kind = 0; e.kind < HOSTSTATE_KINDS; e.kind++) {
 		if (!strcmp(kind, kind_name[e.kind])) {
+			e.text = n > 6 ? strdup(text) : NULL;
 			*ret_entry = e;
 			return true;
 		}
@@ -132,7 +139,7 @@ static bool parse_line(const char *line, struct entry *ret_entry)
 static int load(struct hoststate *hs)
 {
 	int fd = openat(hs->dir, JOURNAL, O_RDONLY | O_CLOEXEC);
-	char line[256];
+	char line[256 + TEXT_MAX];
 	int r = 0;
 
 	if (fd < 0)
@@ -144,8 +151,12 @@ static int load(struct hoststate *hs)
 	}
 	while (!r && fgets(line, sizeof(line), f)) {
 		struct entry e;
-		if (parse_line(line, &e) && !strcmp(e.boot, hs->boot))
-			r = add(hs, &e);
+		if (!parse_line(line, &e))
+			continue;
+		if (strcmp(e.boot, hs->boot))
+			free(e.text);
+		else if ((r = add(hs, &e)))
+			free(e.text);
 	}
 	fclose(f);
 	return r;
@@ -216,6 +227,8 @@ void hoststate_close(struct hoststate *hs)
 		close(hs->lock);
 	if (hs->dir >= 0)
 		close(hs->dir);
+	for (size_t i = 0; i < hs->n; i++)
+		free(hs->e[i].text);
 	free(hs->e);
 	free(hs);
 }
@@ -242,21 +255,36 @@ static struct entry *find(struct hoststate *hs, int ifindex, enum hoststate_kind
 	return NULL;
 }
 
+bool hoststate_has(struct hoststate *hs, int ifindex, enum hoststate_kind kind)
+{
+	return find(hs, ifindex, kind) != NULL;
+}
+
 int hoststate_record(struct hoststate *hs, int ifindex, const char *ifname,
 		     enum hoststate_kind kind, long old)
+{
+	return hoststate_record_text(hs, ifindex, ifname, kind, old, NULL);
+}
+
+int hoststate_record_text(struct hoststate *hs, int ifindex, const char *ifname,
+			  enum hoststate_kind kind, long old, const char *text)
 {
 	struct entry e = {.netns = hs->netns, .ifindex = ifindex, .kind = kind, .old = old};
 
 	if (find(hs, ifindex, kind))
 		return 0;
+	if (text && strlen(text) >= TEXT_MAX)
+		return -E2BIG;
+	e.text = text ? strdup(text) : NULL;
+	if (text && !e.text)
+		return -ENOMEM;
 	snprintf(e.boot, sizeof(e.boot), "%s", hs->boot);
 	snprintf(e.ifname, sizeof(e.ifname), "%s", ifname);
 	int r = add(hs, &e);
-	if (!r) {
-		r = save(hs);
-		if (r)
-			hs->n--;
-	}
+	if (r)
+		free(e.text);
+	else if ((r = save(hs)))
+		drop(hs, hs->n - 1);
 	return r;
 }
 
@@ -287,6 +315,7 @@ static int undo_ipv6(const char *ifname, long old)
 static int undo(const struct entry *e, const char *ifname)
 {
 	switch (e->kind) {
+	case HOSTSTATE_PORTS: return hostports_unreserve(e->old, e->text ? e->text : "");
 	case HOSTSTATE_UP: return ifset_up(e->ifindex, false);
 	case HOSTSTATE_IPV6: return undo_ipv6(ifname, e->old);
 	case HOSTSTATE_CLSACT: return hostcut_remove_clsact(e->ifindex);
@@ -303,9 +332,10 @@ static int undo_if_there(const struct entry *e, FILE *log)
 {
 	char ifname[IF_NAMESIZE];
 
-	if (!if_indextoname((unsigned)e->ifindex, ifname))
-		return 0;
-	if (!e->netns && strcmp(ifname, e->ifname))
+	if (e->kind == HOSTSTATE_PORTS) /* of the host, whatever became of the interface */
+		snprintf(ifname, sizeof(ifname), "%s", e->ifname);
+	else if (!if_indextoname((unsigned)e->ifindex, ifname) ||
+		 (!e->netns && strcmp(ifname, e->ifname)))
 		return 0;
 	int r = undo(e, ifname);
 	if (r == -ENODEV)

@@ -22,6 +22,7 @@ struct hoststate;
 
 /* In the order they are made; undone in reverse. */
 enum hoststate_kind {
+	HOSTSTATE_PORTS,      /* ip_local_reserved_ports has a range more; text: the list before */
 	HOSTSTATE_UP,	      /* the interface was set up; old: unused */
 	HOSTSTATE_IPV6,	      /* disable_ipv6 was set; old: its value before */
 	HOSTSTATE_CLSACT,     /* the clsact qdisc was added */
@@ -37,6 +38,10 @@ void hoststate_close(struct hoststate *hs); /* undoes nothing; accepts NULL */
  * what is recorded keeps the first `old`. */
 int hoststate_record(struct hoststate *hs, int ifindex, const char *ifname,
 		     enum hoststate_kind kind, long old);
+/* The same with text, without white space, for what a number cannot hold. */
+int hoststate_record_text(struct hoststate *hs, int ifindex, const char *ifname,
+			  enum hoststate_kind kind, long old, const char *text);
+bool hoststate_has(struct hoststate *hs, int ifindex, enum hoststate_kind kind);
 /* Strikes out a change that was not made after all. */
 void hoststate_forget(struct hoststate *hs, int ifindex, enum hoststate_kind kind);
 /* Undoes and strikes out all entries of the interface.  What fails stays recorded, and

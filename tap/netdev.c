@@ -70,6 +70,7 @@ struct netdev {
 	bool cut;
 	struct mac mac;
 	char reason[192];
+	struct hostsplit *split; /* NULL but for NETDEV_HOST_SPLIT */
 	/* set while stopped, then the worker's */
 	int fd;
 	struct msgs_rx rx;
@@ -197,12 +198,14 @@ static int set_options(const struct netdev *d, int fd)
 		{SOL_SOCKET, SO_SNDBUF, SOCKET_BUFFER, false},
 		{SOL_SOCKET, SO_SNDBUFFORCE, SOCKET_BUFFER, false},
 	};
-	int one = 1;
+	int one = 1, r;
 
 	for (size_t i = 0; i < ARRAY_SIZE(opt); i++)
 		if (setsockopt(fd, opt[i].level, opt[i].name, &opt[i].value, sizeof(int)) < 0 &&
 		    opt[i].must)
 			return -errno;
+	if (d->split && (r = hostcut_split_socket(fd, d->split)))
+		return r;
 	if (d->host == NETDEV_HOST_SHARE) /* what the host sends is for the switch too */
 		return hostcut_mark_socket(fd, d->hub->mark);
 	return setsockopt(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &one, sizeof(one)) < 0 ? -errno
@@ -223,7 +226,8 @@ static int open_socket(struct netdev *d, const struct link *k)
 	if (fd < 0)
 		return fail(d, "open a packet socket", -errno);
 	int r = set_options(d, fd);
-	if (!r && setsockopt(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &promisc, sizeof(promisc)) < 0)
+	if (!r && !d->split && /* its own MAC address is the interface's */
+	    setsockopt(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &promisc, sizeof(promisc)) < 0)
 		r = -errno;
 	if (!r && bind(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0)
 		r = -errno;
@@ -253,6 +257,11 @@ static int cut(struct netdev *d, const struct link *k)
 			 "cannot keep a journal of host changes in %s: %s", h->state_dir,
 			 h->hs_err == -EBUSY ? "another vswitchd uses it" : strerror(-h->hs_err));
 		return h->hs_err;
+	}
+	if (d->split) {
+		d->cut = true;
+		return hostcut_attach_split(h->hs, k->ifindex, k->name, d->split, d->reason,
+					    sizeof(d->reason));
 	}
 	if (!share && !(k->flags & IFF_UP)) {
 		r = hoststate_record(h->hs, k->ifindex, k->name, HOSTSTATE_UP, 0);
@@ -580,6 +589,7 @@ static void netdev_describe(struct port *p, port_describe_fn *fn, void *arg)
 		[NETDEV_HOST_EXCLUDE] = "exclude",
 		[NETDEV_HOST_SHARE] = "share",
 		[NETDEV_HOST_NONE] = "none",
+		[NETDEV_HOST_SPLIT] = "split",
 	};
 	struct netdev *d = p->priv;
 	char text[64];
@@ -614,6 +624,7 @@ static void netdev_close(struct port *p)
 		if (!h->syncing) /* a pattern may want what the port had */
 			loop_timer_arm(h->retry, 0);
 	}
+	free(d->split);
 	free(d);
 }
 
@@ -661,6 +672,23 @@ static void add_match(struct netdev *pattern, const char *ifname)
 			 pattern->port, &d);
 }
 
+void netdev_set_split(struct port *p, const struct hostsplit *s)
+{
+	struct netdev *d = p->priv;
+	int r = 0;
+
+	*d->split = *s;
+	if (d->fd < 0 || !d->hub)
+		return;
+	r = hostcut_attach_split(d->hub->hs, d->ifindex, d->interface, s, d->reason, sizeof(d->reason));
+	if (!r)
+		r = hostcut_split_socket(d->fd, s);
+	if (r) /* the next sync tries anew, and says why not */
+		detach(d);
+	if (r)
+		loop_timer_arm(d->hub->retry, 0);
+}
+
 int netdev_open(struct sw *sw, struct loop *loop, const char *name, const struct netdev_config *cfg,
 		const struct port_conf *conf, struct port **ret_port)
 {
@@ -674,9 +702,15 @@ int netdev_open(struct sw *sw, struct loop *loop, const char *name, const struct
 	    strchr(cfg->interface, '/'))
 		return -EINVAL;
 	snprintf(like.interface, sizeof(like.interface), "%s", cfg->interface);
+	if (cfg->host == NETDEV_HOST_SPLIT && !(like.split = malloc(sizeof(*like.split))))
+		return -ENOMEM;
+	if (like.split)
+		*like.split = *cfg->split;
 	int r = add_port(cfg->hub, name, &like, conf, NULL, &d);
-	if (r)
+	if (r) {
+		free(like.split);
 		return r;
+	}
 	hub_sync(cfg->hub);
 	*ret_port = d->port;
 	return 0;

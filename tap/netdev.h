@@ -11,6 +11,8 @@
  *   share    the host's addresses keep working, guests and host reach each other;
  *   none     nothing is touched, and what the stack sends is not received: for an
  *            uplink with an address and MAC of its own;
+ *   split    its address and a range of its ports are ours too (tap/hostcut_split.h): for an
+ *            uplink that shares them;
  *   unset    exclude, but an interface with an address or default route is refused.
  * Every change is journalled before it is made (tap/hoststate.h) and undone on detach.
  *
@@ -30,6 +32,7 @@
 #include "net/loop.h"
 #include "switch/port.h"
 
+struct hostsplit;
 struct netdev_hub;
 
 /* Restores first what a killed daemon left according to the journal in state_dir (lines
@@ -44,12 +47,13 @@ void netdev_hub_free(struct netdev_hub *h);
 int netdev_hub_reserve(struct netdev_hub *h, const char *ifname); /* -ENOMEM */
 void netdev_hub_unreserve(struct netdev_hub *h, const char *ifname);
 
-enum netdev_host { NETDEV_HOST_UNSET, NETDEV_HOST_EXCLUDE, NETDEV_HOST_SHARE, NETDEV_HOST_NONE };
+enum netdev_host { NETDEV_HOST_UNSET, NETDEV_HOST_EXCLUDE, NETDEV_HOST_SHARE, NETDEV_HOST_NONE, NETDEV_HOST_SPLIT };
 
 struct netdev_config {
 	struct netdev_hub *hub;
 	const char *interface; /* a name, or a glob of *, ? and [] */
 	enum netdev_host host;
+	const struct hostsplit *split; /* with NETDEV_HOST_SPLIT; copied */
 	bool hidden; /* an uplink's: not in `port list` */
 };
 
@@ -58,6 +62,8 @@ struct netdev_config {
 int netdev_open(struct sw *sw, struct loop *loop, const char *name, const struct netdev_config *cfg,
 		const struct port_conf *conf, struct port **ret_port);
 
+/* Another address, or other ports that are the host's, of a port with NETDEV_HOST_SPLIT. */
+void netdev_set_split(struct port *p, const struct hostsplit *s);
 /* Whether the interface has an IPv4 address, an IPv6 address other than link-local, or a
  * default route. */
 bool netdev_carries_address(const char *ifname);

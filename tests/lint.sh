@@ -31,7 +31,7 @@ layers() {
 libraries() {
 	cat <<-'EOL' | while read -r header files; do
 		event2/ ^(net/loop\.c|ctl/metrics[a-z_]*\.c)$
-		netlink/ ^(tap|ctl)/(nl[a-z_]*|[a-z_]*_?nl|ifset|ifwatch|rtnl[a-z_]*|link[a-z_]*|hostnet[a-z_]*)\.[ch]$
+		netlink/ ^(tap|ctl)/(nl[a-z_]*|[a-z_]*_?nl|ifset|ifwatch|rtnl[a-z_]*|link[a-z_]*|hostnet[a-z_]*|hostroute)\.[ch]$
 		pcap ^switch/capture\.c$
 		bpf/ ^tap/hostcut[a-z_]*\.[ch]$
 		libfyaml ^ctl/(config[a-z_]*|schema[a-z_]*)\.[ch]$

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "tap/hostcut.h"
+#include "tap/hostports.h"
 #include "tap/hoststate.h"
 #include "tap/ifset.h"
 
@@ -28,6 +29,13 @@ static int note(const char *what)
 int ifset_up(int ifindex, bool up)
 {
 	return note(up ? "UP " : "down ");
+}
+int hostports_unreserve(long range, const char *before)
+{
+	char text[96];
+
+	snprintf(text, sizeof(text), "ports:%ld:%s ", range, before);
+	return note(text);
 }
 int hostcut_remove_filter(int ifindex, bool egress)
 {
@@ -82,6 +90,24 @@ static void test_survives_and_reverses(void **state)
 	assert_string_equal(undone, "ingress clsact down ");
 	hs = reopen(hs);
 	assert_int_equal(hoststate_count(hs), 0);
+	hoststate_close(hs);
+}
+
+/* The host's list is put back, whatever became of the interface. */
+static void test_text(void **state)
+{
+	struct hoststate *hs = reopen(NULL);
+	char long_text[4000] = "";
+
+	assert_int_equal(hoststate_record_text(hs, 99999, "nosuch0", HOSTSTATE_PORTS, 7, "8080,9000-9100"), 0);
+	assert_int_equal(hoststate_record_text(hs, lo, "lo", HOSTSTATE_PORTS, 8, ""), 0);
+	memset(long_text, '1', sizeof(long_text) - 1);
+	assert_int_equal(hoststate_record_text(hs, 99998, "nosuch1", HOSTSTATE_PORTS, 9, long_text), -E2BIG);
+	hs = reopen(hs);
+	assert_true(hoststate_has(hs, lo, HOSTSTATE_PORTS));
+	assert_false(hoststate_has(hs, lo, HOSTSTATE_UP));
+	assert_int_equal(hoststate_restore_all(hs, NULL), 0);
+	assert_string_equal(undone, "ports:8: ports:7:8080,9000-9100 ");
 	hoststate_close(hs);
 }
 
@@ -155,6 +181,7 @@ int main(void)
 {
 	const struct CMUnitTest t[] = {
 		cmocka_unit_test_setup_teardown(test_survives_and_reverses, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_text, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_only_the_interface, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_failure_stays_recorded, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_other_boot_and_namespace, setup, teardown),
