@@ -57,7 +57,8 @@ struct cfg_uplink {
 	char *interface; /* interface */
 	char *network;   /* network: one of our own, that it is a host of */
 	struct prefix4 address; /* zero with dhcp */
-	bool dhcp;
+	bool dhcp, shared;
+	uint16_t port_first, port_last; /* shared */
 	be32 gateway;
 	struct cfg_route *routes;
 	size_t n_routes;

@@ -136,6 +136,25 @@ static void check_uplink_network(struct check *k, const struct cfg_uplink *u, st
 		check_host(k, value_or(n, "address"), "address", u->address.addr, net->subnet);
 }
 
+static void check_uplink_shared(struct check *k, const struct cfg_uplink *u, struct node *n)
+{
+	static const char *const theirs[] = {"gateway", "routes"};
+	if (!u->shared) {
+		if (u->port_last)
+			diag_at(k->d, value_or(n, "ports"), "'ports' goes with `address: shared` only");
+		return;
+	}
+	if (u->type != UPLINK_INTERFACE)
+		diag_at(k->d, value_or(n, "address"), "the host has its address on an interface: 'shared' goes "
+			"with type interface");
+	else if (!node_get(n, "ports"))
+		diag_at(k->d, value_or(n, "address"), "'shared' needs 'ports', such as 40000-59999");
+	for (size_t i = 0; i < ARRAY_SIZE(theirs); i++)
+		if (node_get(n, theirs[i]))
+			diag_at(k->d, value_or(n, theirs[i]), "the host's routes count: '%s' does not go with "
+				"`address: shared`", theirs[i]);
+}
+
 static void check_uplink(struct check *k, size_t i)
 {
 	struct cfg_uplink *u = &k->c->uplinks[i];
@@ -146,6 +165,7 @@ static void check_uplink(struct check *k, size_t i)
 		check_uplink_interface(k, i);
 	else if (u->type == UPLINK_NETWORK && u->network)
 		check_uplink_network(k, u, n);
+	check_uplink_shared(k, u, n);
 	if (u->dhcp && node_get(n, "gateway"))
 		diag_at(k->d, gw, "the gateway comes with the address, by DHCP");
 	if (u->dhcp && u->n_routes)
@@ -535,6 +555,12 @@ static void check_forward(struct check *k, size_t net_index, size_t i, const str
 	else if (f->listen && !loopback && ip4_is_martian(f->listen))
 		diag_at(k->d, listen, "%s is not an address to listen on",
 			ip4_format(f->listen, ip));
+	else if (u->shared && (f->listen_port < u->port_first || f->listen_last > u->port_last))
+		diag_at(k->d, listen, "the ports of uplink '%s' are %u-%u, the others are the host's", u->name,
+			u->port_first, u->port_last);
+	else if (f->listen && u->shared)
+		diag_at(k->d, listen, "'listen' must be :%u: the address of uplink '%s' is the host's",
+			f->listen_port, u->name);
 	else if (f->listen && net->n_backups)
 		diag_at(k->d, listen, "'listen' must be :%u: it moves between uplinks of different addresses",
 			f->listen_port);

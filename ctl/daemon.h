@@ -21,6 +21,7 @@ struct gateway;
 struct uplink;
 struct uplink_host;
 struct uplink_dhcp;
+struct uplink_shared;
 struct netdev_hub;
 struct lease;
 struct lease_store;
@@ -51,6 +52,7 @@ struct run_uplink {
 	struct uplink_host *host; /* type host: libslirp's side */
 	struct port *carrier;     /* type interface: the netdev port */
 	struct uplink_dhcp *dhcp; /* address: dhcp */
+	struct uplink_shared *shared; /* address: shared */
 	nsec_t up_since;          /* 0: down */
 	nsec_t probed;            /* when its next hop was asked last, if it is watched */
 	unsigned unanswered;      /* in a row */
@@ -173,6 +175,13 @@ void uplink_dhcp_link_up(struct run_uplink *u); /* its cable came back */
 void uplink_dhcp_end(struct daemon *d, struct run_uplink *u);
 const char *uplink_dhcp_state(const struct uplink_dhcp *x);
 int64_t uplink_dhcp_expires(const struct uplink_dhcp *x); /* seconds; -1: never, or no lease */
+
+/* ---- ctl/uplink_shared.c ---- */
+
+/* Makes its carrier, and follows the host's address and route. */
+int uplink_shared_begin(struct daemon *d, struct run_uplink *u);
+void uplink_shared_end(struct run_uplink *u);
+const char *uplink_shared_why(const struct uplink_shared *s); /* why it is down; "" when it is not */
 
 /* ---- ctl/vm.c ---- */
 

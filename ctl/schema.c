@@ -98,11 +98,14 @@ static const struct field uplink_fields[] = {
 	{"address", F_HOSTPREFIX, AT(cfg_uplink, address), ALSO(cfg_uplink, dhcp), .only = OWN_ADDRESS,
 	 .needs = OWN_ADDRESS, .flags = FIELD_LIST_OF_ONE | FIELD_DHCP,
 	 .help = "an address of the switch's own, with its prefix length; `dhcp`: what a server "
-		 "out there gives, with its gateway, routes and MTU"},
+		 "out there gives, with its gateway, routes and MTU; `shared` (interface): the "
+		 "host's own, with its default route, and a range of its `ports`"},
 	{"gateway", F_IP4, AT(cfg_uplink, gateway), .only = OWN_ADDRESS,
 	 .flags = FIELD_LIST_OF_ONE,
 	 .help = "the next hop; default: none, only the address's own subnet is reached"},
-	{"ports", F_UNBUILT, .help = "only `address: shared` needs a port range"},
+	{"ports", F_PORT_RANGE, AT(cfg_uplink, port_first), .only = BIT(UPLINK_INTERFACE), .min = 1024,
+	 .help = "`FIRST-LAST`, with `address: shared`: the ports of the host's address that are the "
+		 "switch's, and that no socket of the host will be given"},
 	{"network", F_NAME, AT(cfg_uplink, network), .only = BIT(UPLINK_NETWORK),
 	 .needs = BIT(UPLINK_NETWORK), .help = "the network that it is a host of"},
 	{"routes", F_LIST, AT(cfg_uplink, routes), ALSO(cfg_uplink, n_routes), .only = OWN_ADDRESS,
@@ -455,6 +458,7 @@ static bool special_equal(const struct field *f, const void *a, const void *b)
 	case F_SUBNETS: return subnets_equal(a, b);
 	case F_RANGE: return !memcmp(field_cat(f, a), field_cat(f, b), 2 * sizeof(be32));
 	case F_UPLINKS: return uplinks_equal(a, b);
+	case F_PORT_RANGE: return !memcmp(field_cat(f, a), field_cat(f, b), 2 * sizeof(uint16_t));
 	case F_UPSTREAM: return upstreams_equal(a, b);
 	case F_OPTIONS: return options_equal(a, b);
 	case F_TRUNK: return trunk_equal(a, b);

@@ -35,6 +35,7 @@ enum field_kind {
 	F_SUBNETS, /* of a network, one for each family */
 	F_HOSTPREFIX,
 	F_UPLINKS,
+	F_PORT_RANGE,
 	F_MAC,
 	F_DURATION,
 	F_OCTAL,

@@ -83,5 +83,4 @@ void schema_reference(FILE *out)
 	fprintf(out, "\n## Known, but not built yet\n\nThese are refused, with the reason.\n\n");
 	reference_unbuilt(&schema_top, "", out);
 	fprintf(out, "- a network of IPv6 alone, and IPv6 beyond the network: it is not routed or translated\n");
-	fprintf(out, "- `address: shared`\n");
 }

@@ -389,11 +389,9 @@ static int read_hostprefix(const struct field *f, struct node *n, void *base, st
 		*field_flag(f, base) = true;
 		return 0;
 	}
-	if (!strcmp(n->text, "dhcp") || !strcmp(n->text, "shared")) {
-		diag_at(d, n,
-			"address '%s' is not built yet: give an address with its prefix length",
-			n->text);
-		return -EINVAL;
+	if (f->flags & FIELD_DHCP && !strcmp(n->text, "shared")) {
+		((struct cfg_uplink *)base)->shared = true;
+		return 0;
 	}
 	if (parse_prefix(f, n, &p, d) < 0)
 		return -EINVAL;
@@ -521,6 +519,22 @@ static int read_range(const struct field *f, struct node *n, void *base, struct 
 	}
 	slot[0] = a;
 	slot[1] = b;
+	return 0;
+}
+
+static int read_port_range(const struct field *f, struct node *n, void *base, struct diag *d)
+{
+	uint16_t *slot = field_at(f, base);
+	unsigned first, last;
+	int end = 0;
+	if (sscanf(n->text, "%5u-%5u%n", &first, &last, &end) != 2 || n->text[end] || first < f->min ||
+	    last > UINT16_MAX || first > last) {
+		diag_at(d, n, "'%s' must be FIRST-LAST such as 40000-59999, from %u to %u, not '%s'", f->key,
+			f->min, UINT16_MAX, n->text);
+		return -EINVAL;
+	}
+	slot[0] = (uint16_t)first;
+	slot[1] = (uint16_t)last;
 	return 0;
 }
 
@@ -690,6 +704,7 @@ const struct kind schema_kinds[F_KINDS] = {
 	[F_SUBNET] = {"subnet", read_subnet, S_PREFIX},
 	[F_SUBNETS] = {"subnet or list", read_subnets, S_SPECIAL, true},
 	[F_HOSTPREFIX] = {"address/length", read_hostprefix, S_PREFIX},
+	[F_PORT_RANGE] = {"ports", read_port_range, S_SPECIAL},
 	[F_UPLINKS] = {"name or names", read_uplinks, S_SPECIAL, true},
 	[F_MAC] = {"MAC address", read_mac, S_MAC},
 	[F_DURATION] = {"time", read_duration, S_U32},

@@ -66,6 +66,8 @@ bool uplink_is_up(const struct run_uplink *u, const char **ret_why)
 
 	if (u->carrier && !atomic_load(&u->carrier->running))
 		why = "no link";
+	else if (u->shared && uplink_shared_why(u->shared)[0])
+		why = uplink_shared_why(u->shared);
 	else if (u->dhcp && !uplink_get_conf(u->uplink)->address.addr)
 		why = "no lease";
 	else if (u->unanswered >= UNANSWERED_MAX)
@@ -230,6 +232,9 @@ int services_uplink(struct daemon *d, struct run_uplink *u, FILE *err)
 	} else {
 		c.address = u->cfg->address;
 		c.gateway = u->cfg->gateway;
+		c.shared = u->cfg->shared;
+		c.port_first = u->cfg->port_first;
+		c.port_last = u->cfg->port_last;
 		c.n_routes = (unsigned)u->cfg->n_routes;
 		services_routes(c.routes, u->cfg->routes, u->cfg->n_routes);
 	}
@@ -239,7 +244,9 @@ int services_uplink(struct daemon *d, struct run_uplink *u, FILE *err)
 	}
 	r = u->cfg->type == UPLINK_NETWORK && !in ? -ENOENT : uplink_new(d->nat, &c, &u->uplink);
 	if (!r && u->cfg->type != UPLINK_NETWORK)
-		r = host ? carry_by_host(d, u) : carry_by_interface(d, u);
+		r = host		? carry_by_host(d, u)
+		    : u->cfg->shared	? uplink_shared_begin(d, u)
+					: carry_by_interface(d, u);
 	if (!r && u->cfg->dhcp)
 		r = uplink_dhcp_begin(d, u);
 	if (!r && uplink_is_up(u, NULL))
@@ -261,6 +268,7 @@ void services_uplink_end(struct daemon *d, struct run_uplink *u)
 		}
 	}
 	uplink_dhcp_end(d, u);
+	uplink_shared_end(u);
 	uplink_host_free(u->host);
 	sw_port_del(carrier);
 	uplink_free(u->uplink);

@@ -80,6 +80,9 @@ struct uplink_conf {
 	uint32_t mtu;           /* 0 = 1500 */
 	struct route4 routes[ROUTES_MAX]; /* beside `gateway`; the longest wins */
 	unsigned n_routes;
+	/* MAC and address are the host's as well, which answers for itself: no ARP, no echo of ours. */
+	bool shared;
+	uint16_t port_first, port_last; /* outside ports it may give; 0, 0 = all but well-known ones */
 	/* It joins this domain, a network's of the switch, and makes none of its own; whoever
 	 * carries its frames is there already.  Not changed by uplink_set_conf(). */
 	bool in_network;
@@ -105,6 +108,9 @@ void uplink_set_dhcp_sink(struct uplink *u, struct slow_sink *sink);
 /* Asks the next hop for its MAC address, everybody (`all`) or where it was last.  When it last answered, by the
  * worker's clock; 0: not since the last change of address or link. */
 nsec_t uplink_probe(struct uplink *u, bool all);
+/* Outside ports, at most UPLINK_KEEP_MAX, that no mapping may have, in place of those of before. */
+#define UPLINK_KEEP_MAX 256u
+void uplink_keep_ports(struct uplink *u, const uint16_t *ports, unsigned n);
 /* The carrying port (re)started: announce the address again, resolve the next hop anew. */
 void uplink_link_up(struct uplink *u);
 

@@ -162,6 +162,8 @@ struct uplink {
 	struct ports ports;
 	struct token_bucket icmp;
 	struct slow_sink *dhcp;
+	uint16_t kept[2][UPLINK_KEEP_MAX]; /* of TCP and UDP each; 0: not kept after all */
+	unsigned n_kept;
 	nsec_t announce_at; /* 0: not pending */
 };
 

@@ -335,7 +335,7 @@ void neigh_arp_input(struct neigh_table *t, struct neigh_if *nif, struct worker 
 		if (n)
 			confirm(t, n, w, now, sha);
 	}
-	if (for_us && a->op == htobe16(ARP_REQUEST))
+	if (for_us && !nif->quiet && a->op == htobe16(ARP_REQUEST))
 		arp_send(nif, w, ARP_REPLY, sha, a->tpa, sha, spa);
 }
 

@@ -77,6 +77,7 @@ struct neigh_if {
 	struct mac mac;
 	struct prefix4 address;
 	uint32_t mtu; /* largest IP packet sent there */
+	bool quiet; /* somebody else, the host, answers for the address */
 	be32 also; /* a second address we answer for; 0 = none */
 	uint32_t count, waiting;
 	struct lru entries;

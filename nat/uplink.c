@@ -22,7 +22,7 @@ static enum drop_reason ip4_input(struct uplink *u, struct transit *t)
 		return routing_from_outside(u, t);
 	if (unlikely(ip->src == u->conf.address.addr))
 		return DROP_GW_MARTIAN;
-	if (unlikely(t->k->ip_proto == IPPROTO4_ICMP && (t->k->flags & PKT_L4) &&
+	if (unlikely(t->k->ip_proto == IPPROTO4_ICMP && !u->conf.shared && (t->k->flags & PKT_L4) &&
 		     !(t->k->flags & PKT_FRAGMENT) && pkt_icmp(t->k)->type == ICMP4_ECHO)) {
 		icmp_echo_reply(&u->nif, t);
 		return DROP_NONE;
@@ -67,7 +67,7 @@ static nsec_t tick(struct port *p, struct worker *w, nsec_t now)
 
 	if (u->announce_at && u->announce_at <= now) {
 		u->announce_at = 0;
-		if (u->conf.address.addr)
+		if (u->conf.address.addr && !u->conf.shared)
 			neigh_announce(&u->nif, w);
 	}
 	return nat_sooner(u->announce_at, nat_tick(p, u->nat, w, now));
@@ -127,6 +127,8 @@ static void set_conf(struct uplink *u, const struct uplink_conf *c)
 	u->nif.mac = u->conf.mac;
 	u->nif.address = u->conf.address;
 	u->nif.mtu = u->conf.mtu;
+	u->nif.quiet = u->conf.shared;
+	ports_set_range(&u->ports, c->port_first, c->port_last);
 }
 
 static void announce_in(struct uplink *u, struct worker *w, nsec_t in)
@@ -317,6 +319,35 @@ static void do_link_up(struct worker *w, void *arg)
 void uplink_link_up(struct uplink *u)
 {
 	worker_call(u->nat->sw, NULL, do_link_up, u);
+}
+
+struct keep_call {
+	struct uplink *u;
+	const uint16_t *ports;
+	unsigned n;
+};
+
+static void do_keep_ports(struct worker *w, void *arg)
+{
+	static const uint8_t protos[] = {IPPROTO4_TCP, IPPROTO4_UDP};
+	struct keep_call *c = arg;
+	struct uplink *u = c->u;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(protos); i++) {
+		for (unsigned k = 0; k < u->n_kept; k++)
+			if (u->kept[i][k])
+				ports_release(&u->ports, protos[i], u->kept[i][k], 0, worker_now(w));
+		for (unsigned k = 0; k < c->n; k++) /* a mapping that has it keeps it */
+			u->kept[i][k] = ports_take(&u->ports, protos[i], c->ports[k]) ? c->ports[k] : 0;
+	}
+	u->n_kept = c->n;
+}
+
+void uplink_keep_ports(struct uplink *u, const uint16_t *ports, unsigned n)
+{
+	struct keep_call c = {u, ports, n < UPLINK_KEEP_MAX ? n : UPLINK_KEEP_MAX};
+
+	worker_call(u->nat->sw, NULL, do_keep_ports, &c);
 }
 
 struct sink_call {

@@ -73,8 +73,18 @@ static const struct bad {
 	{V "uplinks: {u: {type: interface, address: 192.0.2.2/24}}\n", 2, 11,
 	 "'interface' is missing: type 'interface' needs it"},
 	{V "uplinks: {u: {type: interface, interface: e1}}\n", 2, 11, "'address' is missing"},
-	{V "uplinks: {u: {type: interface, interface: e1, address: shared}}\n", 2, 56,
-	 "address 'shared' is not built"},
+	{V "uplinks: {u: {type: interface, interface: e1, address: shared}}\n", 2, 56, "'shared' needs 'ports'"},
+	{V "uplinks: {u: {type: interface, interface: e1, address: shared, ports: 80-90}}\n", 2, 71,
+	 "'ports' must be FIRST-LAST"},
+	{V "uplinks: {u: {type: interface, interface: e1, address: shared, ports: 4000-5000, gateway: 192.0.2.1}}\n",
+	 2, 91, "the host's routes count"},
+	{V "uplinks: {u: {type: interface, interface: e1, address: 192.0.2.2/24, ports: 4000-5000}}\n", 2, 77,
+	 "'ports' goes with `address: shared` only"},
+	{V "uplinks: {u: {type: network, network: n, address: shared}}\nnetworks: {n: {vlan: 1, mode: bridged}}\n",
+	 2, 51, "'shared' goes with type interface"},
+	{V "uplinks: {u: {type: interface, interface: e1, address: shared, ports: 4000-5000}}\nnetworks: {n: {vlan: "
+	   "1, mode: nat, subnet: 10.0.0.0/24, forward: [{proto: tcp, listen: ':80', to: '10.0.0.9:80'}]}}\n",
+	 3, 88, "the ports of uplink 'u' are 4000-5000"},
 	{V "uplinks: {u: {type: interface, interface: e1, address: 192.0.2.2}}\n", 2, 56,
 	 "needs a prefix length"},
 	{V "uplinks: {u: {type: interface, interface: e1, address: 192.0.2.0/24}}\n", 2, 56,
@@ -740,7 +750,7 @@ static void test_edit(void **state)
 	assert_int_equal(lab->forwards[1].listen_port, 99);
 	assert_true(config_network(c, "dmz")->dhcp);
 	assert_int_equal(config_network(c, "dmz")->n_reservations, 1);
-	assert_int_equal(c->n_uplinks, 4);
+	assert_int_equal(c->n_uplinks, 5);
 	config_free(c);
 	free(said_by_edit);
 	said_by_edit = NULL;
