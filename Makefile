@@ -41,7 +41,7 @@ LIB_SRC  := $(wildcard net/*.c vlan/*.c switch/*.c tap/*.c nat/*.c dhcp/*.c)
 CTL_SRC  := $(filter-out ctl/vswitchd.c ctl/vswitchctl.c $(CTL_CLIENT_ONLY),$(wildcard ctl/*.c))
 OBJ       = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
-.PHONY: all deps demo run check bench fuzz lint format docs install uninstall help clean
+.PHONY: all deps demo run check bench fuzz lint format docs rfc install uninstall help clean
 all: $(BUILD)/vswitchd $(BUILD)/vswitchctl
 
 $(BUILD)/vswitchd: $(call OBJ,ctl/vswitchd.c $(CTL_SRC) $(LIB_SRC))
@@ -97,6 +97,9 @@ format: ## clang-format over the lines that are not committed yet
 
 docs: $(BUILD)/vswitchctl ## regenerate the reference pages from the tables in the code
 	@tests/docs.sh write
+
+rfc: ## docs/rfc.md, from what the last `make check` has shown
+	@tests/rfc.sh write
 
 install: all ## into $(DESTDIR)$(PREFIX)
 	install -D -m 755 $(BUILD)/vswitchd $(DESTDIR)$(SBINDIR)/vswitchd

@@ -91,6 +91,8 @@ evidence() {
 	done
 }
 
+conformance() { tests/rfc.sh lint; }
+
 # The shell of the tests at least parses.
 shells() {
 	for s in $(printf '%s\n' $scripts | grep '\.sh$'); do
@@ -98,7 +100,7 @@ shells() {
 	done 2>&1
 }
 
-for rule in layers libraries walking lengths spaces documents evidence shells; do $rule; done >"$found"
+for rule in layers libraries walking lengths spaces documents evidence conformance shells; do $rule; done >"$found"
 if [ -s "$found" ]; then
 	sort -u "$found"
 	echo "lint: $(sort -u "$found" | wc -l) findings"

@@ -21,6 +21,8 @@
 #	wait_for SECONDS COMMAND... with a deadline
 #	spawn COMMAND...            in the background until the story ends; $SPAWNED is its pid
 #	expect_log REGEX            lines that the log scan lets pass
+#	shows RFC4787 REQ-1         what the steps so far have shown of tests/rfc/requirements.tsv, on
+#	                            the kind of uplink $KIND; kept for docs/rfc.md when the story passes
 #	finish
 #
 # BUILD=build/address-undefined runs them on another build, WORKERS=3 with so many workers.
@@ -36,6 +38,7 @@ PY=/usr/bin/python3
 export PATH=$PATH:/usr/sbin:/sbin LC_ALL=C
 
 STORY=$(basename "$0" .sh)
+rm -f "$BUILD/rfc/$STORY.tsv"
 PREFIX=vt$$
 SW=sw
 T=$(mktemp -d "/tmp/vt-$STORY.XXXXXX")
@@ -44,6 +47,7 @@ CONTROL=$T/control.sock
 STATE=$T/state
 LOG=$T/daemon.log
 export VSWITCH_CONTROL=$CONTROL PREFIX PYTHONPATH=$HERE PYTHONDONTWRITEBYTECODE=1
+KIND=interface
 NAMESPACES=() SPAWNS=0 EXPECTED_LOG=()
 DAEMON= SPAWNED= FINISHED=
 export STATE_SIZE= # a size puts the state directory on a small disk of the daemon's own
@@ -227,6 +231,7 @@ end_spawned() { # PID
 	wait "$1" 2>/dev/null
 	return 0
 }
+shows() { printf '%s %s\t%s\tnetns/%s\n' "$1" "$2" "$KIND" "$STORY" >>"$T/shown"; }
 expect_log() { EXPECTED_LOG+=("$1"); }
 
 # DESIGN.md's equations, on one picture taken between two bursts.
@@ -250,6 +255,7 @@ finish() {
 		daemon_stop
 	fi
 	if [ -e "$LOG" ]; then check "nothing unexpected in the log" scan_log; fi
+	if [ -s "$T/shown" ]; then mkdir -p "$BUILD/rfc" && sort -u "$T/shown" >"$BUILD/rfc/$STORY.tsv"; fi
 	FINISHED=0
 	exit 0
 }
