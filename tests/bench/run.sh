@@ -6,7 +6,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 export BUILD=${BUILD:-build}
 status=0
-[ $# -gt 0 ] || set -- tap_tcp netdev_tcp nat_tcp nat_sessions nat_per_vm learn idle vhost_pps vhost_rtt vhost_tcp vhost_workers vhost_idle
+[ $# -gt 0 ] || set -- tap_tcp netdev_tcp nat_tcp nat_slirp nat_rr nat_new nat_flood nat_sessions nat_per_vm learn idle vhost_pps vhost_rtt vhost_tcp vhost_workers vhost_idle
 for b in "$@"; do
 	echo "== $b"
 	"$here/$b.sh" || { [ $? = 77 ] || status=1; }
