@@ -73,6 +73,7 @@ for order in 3210 1302; do
 	check "fragments in the order $order come in" pieces wan 203.0.113.1:9000 203.0.113.2:"$outside" "i${order:0:3}" $order $((id++))
 	check "and are whole inside" wait_for 3 got "i${order:0:3}"
 done
+shows RFC4787 REQ-14
 check "overlapping fragments" pieces a 10.10.10.50:4100 203.0.113.1:9000 evil 0123 $((id++)) overlap
 check "are dropped and counted" dropped nat-frag-overlap 1
 refute "and not whole outside" heard evil
@@ -98,6 +99,7 @@ refute "has no answer" test -s "$T/syn"
 check "after 6 s" ctl clock advance 2
 answered() { [ "$(cat "$T/syn" 2>/dev/null)" = ECONNREFUSED ]; }
 check "it is told that nobody is there" wait_for 3 answered
+shows RFC5382 REQ-4
 
 many() { on "$1" "$PY" -c 'import socket
 for i in range(100):
