@@ -159,6 +159,9 @@ void services_uplink_end(struct daemon *d, struct run_uplink *u);
 void uplinks_on_link(void *daemon, struct port *p, bool up); /* sw_on_link()'s */
 /* Whether packets can leave by it; if not, *ret_why says why, as static text. */
 bool uplink_is_up(const struct run_uplink *u, const char **ret_why);
+/* A network of ours that a new address of its lies in: routing could not tell inside from outside
+ * (RFC 4787 REQ-7).  NULL: none. */
+const struct cfg_network *uplink_overlaps(const struct daemon *d, const struct run_uplink *u, struct prefix4 p);
 /* Its address or link changed: networks with several uplinks may move. */
 void uplinks_changed(struct daemon *d, struct run_uplink *u);
 /* The first uplink of a network's that is up; the first when none is.  NULL: it has none. */
@@ -172,6 +175,7 @@ void uplinks_close(struct daemon *d);
 
 int uplink_dhcp_begin(struct daemon *d, struct run_uplink *u);
 void uplink_dhcp_link_up(struct run_uplink *u); /* its cable came back */
+void uplink_dhcp_recheck(struct run_uplink *u); /* networks have changed: uplink_overlaps() */
 void uplink_dhcp_end(struct daemon *d, struct run_uplink *u);
 const char *uplink_dhcp_state(const struct uplink_dhcp *x);
 int64_t uplink_dhcp_expires(const struct uplink_dhcp *x); /* seconds; -1: never, or no lease */
@@ -180,6 +184,7 @@ int64_t uplink_dhcp_expires(const struct uplink_dhcp *x); /* seconds; -1: never,
 
 /* Makes its carrier, and follows the host's address and route. */
 int uplink_shared_begin(struct daemon *d, struct run_uplink *u);
+void uplink_shared_recheck(struct run_uplink *u);
 void uplink_shared_end(struct run_uplink *u);
 const char *uplink_shared_why(const struct uplink_shared *s); /* why it is down; "" when it is not */
 

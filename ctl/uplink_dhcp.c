@@ -83,20 +83,6 @@ static void remember(const struct uplink_dhcp *x, be32 addr)
 
 /* ---- what became of the lease ---- */
 
-/* A network of ours that the address lies in: routing could not tell inside from outside. */
-static const struct cfg_network *overlaps(const struct uplink_dhcp *x, struct prefix4 p)
-{
-	const struct config *c = x->daemon->running;
-	const char *own = x->uplink->cfg->network;
-
-	for (size_t i = 0; i < c->n_networks; i++) {
-		const struct cfg_network *n = &c->networks[i];
-		if (n->has_subnet && prefix4_overlap(n->subnet, p) && !(own && strcmp(own, n->name) == 0))
-			return n;
-	}
-	return NULL;
-}
-
 static void set_address(struct uplink_dhcp *x, const struct dhcp_client_lease *l)
 {
 	struct uplink_conf c = *uplink_get_conf(x->uplink->uplink);
@@ -120,21 +106,34 @@ static void set_address(struct uplink_dhcp *x, const struct dhcp_client_lease *l
 	uplinks_changed(x->daemon, x->uplink);
 }
 
+static void use_lease(struct uplink_dhcp *x)
+{
+	const struct dhcp_client_lease *l = x->client.has_lease ? &x->client.lease : NULL;
+	const struct cfg_network *n = l ? uplink_overlaps(x->daemon, x->uplink, l->address) : NULL;
+
+	if (n)
+		log_error("uplink", "%s: the address it was given overlaps network '%s': not used",
+			  x->uplink->cfg->name, n->name);
+	set_address(x, n ? NULL : l);
+}
+
+void uplink_dhcp_recheck(struct run_uplink *u)
+{
+	const struct dhcp_client *c = &u->dhcp->client;
+	bool used = uplink_get_conf(u->uplink)->address.addr != 0;
+
+	if (c->has_lease && used == (uplink_overlaps(u->dhcp->daemon, u, c->lease.address) != NULL))
+		use_lease(u->dhcp);
+}
+
 static void act(struct uplink_dhcp *x, const struct dhcp_client_out *out)
 {
-	const struct dhcp_client_lease *l = &x->client.lease;
-	const struct cfg_network *n = NULL;
 	nsec_t now = clock_now();
 
 	if (out->len)
 		send(x, out);
-	if (out->event == DHCP_CLIENT_LEASED && (n = overlaps(x, l->address)))
-		log_error("uplink", "%s: the address it was given overlaps network '%s': not used",
-			  x->uplink->cfg->name, n->name);
-	if (out->event == DHCP_CLIENT_LEASED && !n)
-		set_address(x, l);
-	else if (out->event == DHCP_CLIENT_LOST || n)
-		set_address(x, NULL);
+	if (out->event == DHCP_CLIENT_LEASED || out->event == DHCP_CLIENT_LOST)
+		use_lease(x);
 	if (x->client.at)
 		loop_timer_arm(x->timer, x->client.at > now ? x->client.at - now : 0);
 	else

@@ -50,6 +50,21 @@ static void set_address(struct uplink_shared *s)
 	s->split.address = s->now.address.len ? s->now.address.addr : 0;
 }
 
+/* What the host has now, unless a network of ours is there too. */
+static void look(struct uplink_shared *s)
+{
+	const struct cfg_network *n;
+	struct hostroute_state *h = &s->now;
+	char text[PREFIX_STRLEN];
+
+	hostroute_get(s->route, s->uplink->cfg->interface, h);
+	n = h->address.len ? uplink_overlaps(s->daemon, s->uplink, h->address) : NULL;
+	if (!n)
+		return;
+	snprintf(h->why, sizeof(h->why), "%s overlaps network '%.40s'", prefix4_format(h->address, text), n->name);
+	h->address = (struct prefix4){0};
+}
+
 static void follow(void *arg)
 {
 	struct uplink_shared *s = arg;
@@ -57,7 +72,7 @@ static void follow(void *arg)
 	char addr[PREFIX_STRLEN], via[IP4_STRLEN];
 	struct hostroute_state was = s->now;
 
-	hostroute_get(s->route, s->uplink->cfg->interface, &s->now);
+	look(s);
 	if (!memcmp(&was, &s->now, sizeof(was)))
 		return;
 	set_address(s);
@@ -69,6 +84,11 @@ static void follow(void *arg)
 	else
 		log_notice("uplink", "%s: down: %s", name, s->now.why);
 	uplinks_changed(s->daemon, s->uplink);
+}
+
+void uplink_shared_recheck(struct run_uplink *u)
+{
+	follow(u->shared);
 }
 
 static int carry(struct uplink_shared *s)
@@ -105,7 +125,7 @@ int uplink_shared_begin(struct daemon *d, struct run_uplink *u)
 	r = hostroute_new(d->loop, follow, s, &s->route);
 	if (r)
 		return r;
-	hostroute_get(s->route, u->cfg->interface, &s->now);
+	look(s);
 	set_address(s);
 	return carry(s);
 }

@@ -77,6 +77,19 @@ bool uplink_is_up(const struct run_uplink *u, const char **ret_why)
 	return !why;
 }
 
+const struct cfg_network *uplink_overlaps(const struct daemon *d, const struct run_uplink *u, struct prefix4 p)
+{
+	const struct config *c = d->running;
+	const char *own = u->cfg->network;
+
+	for (size_t i = 0; i < c->n_networks; i++) {
+		const struct cfg_network *n = &c->networks[i];
+		if (n->has_subnet && prefix4_overlap(n->subnet, p) && !(own && strcmp(own, n->name) == 0))
+			return n;
+	}
+	return NULL;
+}
+
 /* ---- fail-over ---- */
 
 struct run_uplink *uplink_of(struct daemon *d, const struct run_network *n)
@@ -205,6 +218,12 @@ int uplinks_watch(struct daemon *d)
 		d->uplink_timer = loop_timer_new(d->loop, watch, d);
 	if (!d->uplink_timer)
 		return -ENOMEM;
+	for (struct run_uplink *u = d->uplinks; u; u = u->next) {
+		if (u->dhcp)
+			uplink_dhcp_recheck(u);
+		if (u->shared)
+			uplink_shared_recheck(u);
+	}
 	loop_timer_arm(d->uplink_timer, 0);
 	return 0;
 }

@@ -6,10 +6,10 @@
 #	g2 10.10.10.52 (t2) /
 #
 #	rfc_start               namespaces, once
-#	rfc_kind KIND           the daemon, afresh, with an uplink of that kind: interface, network
+#	rfc_kind KIND           the daemon, afresh, with an uplink of that kind: interface, shared, network
 #	filtering MODE          changes it at run time
 . "$(dirname "${BASH_SOURCE[0]}")/_story.sh"
-KINDS=${KINDS:-interface network}
+KINDS=${KINDS:-interface shared network}
 OUTSIDE=198.51.100.2
 
 rfc_start() {
@@ -27,6 +27,7 @@ rfc_config() {
 	local address="address: $OUTSIDE/24, gateway: 198.51.100.1" office='' wire=''
 	case $KIND in
 	interface) up="type: interface, interface: up0, $address" ;;
+	shared) up="type: interface, interface: up0, address: shared, ports: 2000-62000" ;;
 	network)
 		up="type: network, network: office, $address"
 		office='office: { vlan: 30, mode: bridged }'
@@ -50,6 +51,11 @@ rfc_kind() {
 	KIND=$1
 	[ -z "$DAEMON" ] || { check "every packet is in exactly one verdict" books; daemon_stop; }
 	rfc_config | config
+	ipn $SW addr flush dev up0
+	if [ "$KIND" = shared ]; then
+		ipn $SW addr add $OUTSIDE/24 dev up0
+		ipn $SW route add default via 198.51.100.1
+	fi
 	daemon_start --test-clock
 	say "-- uplink of type $KIND"
 	for i in 1 2; do

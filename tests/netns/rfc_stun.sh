@@ -72,8 +72,18 @@ for kind in $KINDS; do
 	check "what comes in does not" life 500 silence outside
 	shows RFC7857 6
 
-	sed 's/subnet: 10.10.10.0/subnet: 198.51.100.0/' "$CONFIG" >"$T/overlap.yaml"
-	check "a subnet that overlaps the uplink's network is refused" eval '"$VSWITCHD" -n -c "$T/overlap.yaml" 2>&1 | grep -q overlaps'
+	if [ "$kind" = shared ]; then
+		uplink_says() { jctl ".state == \"$1\"" uplink show out; }
+		expect_log 'out: down: .* overlaps'
+		check "a network is made where the uplink's address is" ctl net add over vlan=20 mode=internal subnet=198.51.100.0/24
+		check "the uplink is down" uplink_says down
+		check "and says why" eval 'ctl uplink show out | grep -q "overlaps network .over"'
+		check "the network goes" ctl net del over
+		check "the uplink is up" uplink_says up
+	else
+		sed 's/subnet: 10.10.10.0/subnet: 198.51.100.0/' "$CONFIG" >"$T/overlap.yaml"
+		check "a subnet that overlaps the uplink's network is refused" eval '"$VSWITCHD" -n -c "$T/overlap.yaml" 2>&1 | grep -q overlaps'
+	fi
 	shows RFC4787 REQ-7
 
 	web_server g2 8080; web=$SPAWNED web_out=$SPAWN_OUT
