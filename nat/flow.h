@@ -131,6 +131,11 @@ void flow_fini(struct flow_table *t);
 
 struct session *flow_find_in(const struct flow_table *t, struct flow_key k);  /* from inside */
 struct session *flow_find_out(const struct flow_table *t, struct flow_key k); /* from outside */
+/* For a burst: has what flow_find_in() or _out() will read come near.  Nothing below FLOW_NEAR sessions,
+ * which the caches hold. */
+#define FLOW_NEAR 4096u
+void flow_prefetch_in(const struct flow_table *t, const struct flow_key *k, unsigned n);
+void flow_prefetch_out(const struct flow_table *t, const struct flow_key *k, unsigned n);
 /* By inside address and port; by outside address and port.  NULL when there is none. */
 struct mapping *flow_map_in(const struct flow_table *t, domain_idx d, uint8_t proto, be32 ip,
 			    be16 port);

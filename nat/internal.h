@@ -187,6 +187,8 @@ void transit_run(void *self, struct worker *w, struct port *p, struct pkt_out *o
 		 enum drop_reason (*fn)(void *self, struct transit *t));
 
 /* napt.c */
+/* What a burst will look up is asked for from memory at once, when there are many sessions. */
+void napt_prefetch(const struct nat *n, const struct pkt_out *v, unsigned count, bool to_outside);
 enum drop_reason napt_from_inside(struct gateway *g, struct transit *t);
 enum drop_reason napt_from_outside(struct uplink *u, struct transit *t);
 /* Next hop for dst, or NULL when there is no route. */

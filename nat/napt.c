@@ -367,6 +367,29 @@ static inline enum drop_reason untranslatable(const struct pkt *k, uint8_t echo)
 	}
 }
 
+/* ---- bursts ---- */
+
+void napt_prefetch(const struct nat *n, const struct pkt_out *v, unsigned count, bool to_outside)
+{
+	struct flow_key key[PKT_BURST];
+	unsigned keys = 0;
+
+	if (count < 2 || n->flow.in.count < FLOW_NEAR)
+		return;
+	for (unsigned i = 0; i < count; i++) {
+		const struct pkt *k = v[i].pkt;
+		if ((k->flags & (PKT_IP4 | PKT_L4)) != (PKT_IP4 | PKT_L4))
+			continue;
+		const struct ip4_hdr *ip = pkt_ip4(k);
+		struct l4_ports p = ports_of(k, to_outside ? TO_OUTSIDE : TO_INSIDE);
+		key[keys++] = flow_key(k->domain, ip->proto, ip->src, p.sport, ip->dst, p.dport);
+	}
+	if (to_outside)
+		flow_prefetch_in(&n->flow, key, keys);
+	else
+		flow_prefetch_out(&n->flow, key, keys);
+}
+
 /* ---- from inside ---- */
 
 /* Whether the destination is something that this NAT never routes to: a network of ours. */

@@ -57,6 +57,7 @@ static enum drop_reason input(void *self, struct transit *t)
 
 static void tx_burst(struct port *p, struct worker *w, struct pkt_out *v, unsigned n)
 {
+	napt_prefetch(((struct uplink *)p->priv)->nat, v, n, false);
 	for (unsigned i = 0; i < n; i++)
 		transit_run(p->priv, w, p, &v[i], input);
 }

@@ -11,11 +11,15 @@
 #include "net/poison.h"
 
 /* Zero pages, resident once touched: calloc() would touch them when it recycles. */
-static void *map_zero(size_t bytes)
+static void *map_zero(size_t bytes, uint32_t objects)
 {
 	void *m = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	return m == MAP_FAILED ? NULL : m;
+	if (m == MAP_FAILED)
+		return NULL;
+	if (objects >= TABLE_HUGE)
+		madvise(m, bytes, MADV_HUGEPAGE); /* else it works as well, slower */
+	return m;
 }
 
 static uint64_t random_secret(void)
@@ -31,7 +35,7 @@ int table_init(struct table *t, uint32_t capacity)
 	uint32_t n = 16;
 	while (n < capacity && n < UINT32_C(1) << 31)
 		n <<= 1;
-	struct tab_node **b = map_zero(n * sizeof(*b));
+	struct tab_node **b = map_zero(n * sizeof(*b), n);
 	if (!b)
 		return -ENOMEM;
 	*t = (struct table){.bucket = b, .mask = n - 1, .secret = random_secret()};
@@ -110,7 +114,7 @@ int pool_init(struct pool *p, size_t object_size, uint32_t max)
 		bytes = size;
 	if (max && bytes / max < size)
 		return -ENOMEM;
-	uint8_t *mem = map_zero(bytes);
+	uint8_t *mem = map_zero(bytes, max);
 	if (!mem)
 		return -ENOMEM;
 	*p = (struct pool){.mem = mem, .size = size, .bytes = bytes, .max = max};

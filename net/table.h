@@ -29,6 +29,12 @@ static inline struct tab_node *table_chain(const struct table *t, uint32_t hash)
 {
 	return t->bucket[hash & t->mask];
 }
+/* Asks for the bucket of a hash that is looked for soon: the first step of a burst's look-ups, which then
+ * wait for memory together and not one after the other. */
+static inline void table_prefetch(const struct table *t, uint32_t hash)
+{
+	prefetch(&t->bucket[hash & t->mask]);
+}
 /* 64-bit mix (Stafford variant 13 of the MurmurHash3 finaliser), keyed. */
 static inline uint64_t hash_mix(uint64_t h)
 {
@@ -55,7 +61,9 @@ void lru_touch(struct lru *l, struct lru_node *n); /* to the front */
 void lru_del(struct lru_node *n);                  /* safe on a node not in a list (zeroed) */
 struct lru_node *lru_oldest(struct lru *l);        /* NULL when empty */
 
-/* Fixed objects of one size with a free list; pages are touched on first use only. */
+/* Fixed objects of one size with a free list; pages are touched on first use only.  Tables and pools for
+ * TABLE_HUGE objects or more ask for huge pages: at random, most of a look-up is finding the page. */
+#define TABLE_HUGE (UINT32_C(1) << 19)
 struct pool {
 	uint8_t *mem;
 	size_t size, bytes;

@@ -221,6 +221,34 @@ static inline void nb_send(struct nb *x, struct dummy *from, const struct nb_pkt
 	nb_push(x, from, f, len, v);
 }
 
+/* Up to PKT_BURST small frames that the switch gets at once. */
+struct nb_burst {
+	struct dummy *from;
+	unsigned n;
+	size_t len[PKT_BURST];
+	uint8_t frame[PKT_BURST][128];
+};
+static inline void nb_burst_add(struct nb_burst *b, const struct nb_pkt *p)
+{
+	b->len[b->n] = nb_build(b->frame[b->n], p);
+	b->n++;
+}
+static inline void nb_burst_fn(struct worker *w, void *arg)
+{
+	struct nb_burst *b = arg;
+
+	for (unsigned i = 0; i < b->n; i++) {
+		struct pkt *k = pkt_from(worker_pool(w), b->frame[i], b->len[i]);
+		if (!k)
+			abort();
+		worker_inject(w, b->from->port, 0, k);
+	}
+}
+static inline void nb_burst_send(struct nb *x, struct nb_burst *b)
+{
+	worker_call(x->sw, NULL, nb_burst_fn, b);
+}
+
 /* From a guest to the world, and back. */
 static inline struct nb_pkt nb_out(uint8_t proto, be32 src, uint16_t sport, be32 dst,
 				   uint16_t dport)

@@ -552,6 +552,45 @@ static struct nb_pkt gre_back(uint8_t proto)
 }
 
 /* GRE and ESP by the pair of addresses. */
+/* Enough sessions for bursts to be looked up ahead: out, and what comes back. */
+static void bursts_among_many(void **state)
+{
+	struct nb *x = *state;
+	uint16_t outside[PKT_BURST];
+
+	x->conf.sessions_per_guest = 2 * FLOW_NEAR;
+	gateway_set_conf(x->gw, &x->conf);
+	for (unsigned i = 0; i < FLOW_NEAR + 100; i++) {
+		struct nb_pkt p = nb_out(17, G1, (uint16_t)(10000 + i), R1, 53);
+		nb_send(x, x->guest, &p);
+		nb_clear(x);
+	}
+	assert_true(x->nat->flow.in.count > FLOW_NEAR);
+	struct nb_burst out = {.from = x->guest}, back = {.from = x->world};
+	while (out.n < PKT_BURST) { /* some are of no session yet */
+		struct nb_pkt p = nb_out(17, G1, (uint16_t)(10000 + 67 * out.n), R1, 53);
+		nb_burst_add(&out, &p);
+	}
+	nb_burst_send(x, &out);
+	assert_int_equal(x->world->n_out, PKT_BURST);
+	for (unsigned i = 0; i < PKT_BURST; i++) {
+		struct nb_pkt o;
+		assert_true(nb_read(&x->world->out[i], &o));
+		outside[i] = o.sport;
+		struct nb_pkt p = nb_in(17, R1, 53, o.sport);
+		nb_burst_add(&back, &p);
+	}
+	nb_clear(x);
+	nb_burst_send(x, &back);
+	assert_int_equal(x->guest->n_out, PKT_BURST);
+	for (unsigned i = 0; i < PKT_BURST; i++) {
+		struct nb_pkt o;
+		assert_true(nb_read(&x->guest->out[i], &o));
+		assert_int_equal(o.dport, 10000 + 67 * i);
+		assert_true(outside[i]);
+	}
+}
+
 static void protocols_without_ports(void **state)
 {
 	struct nb *x = *state;
@@ -1037,6 +1076,7 @@ int main(void)
 		T(ports_come_in_blocks),
 		T(ended_ports_are_held),
 		T(sixty_thousand_mappings),
+		T(bursts_among_many),
 		cmocka_unit_test_setup_teardown(full_table_takes_from_the_heaviest, setup_small, teardown),
 		T(ports_run_out),
 		T(random_ports_spread),
