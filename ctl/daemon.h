@@ -162,6 +162,7 @@ bool uplink_is_up(const struct run_uplink *u, const char **ret_why);
 /* A network of ours that a new address of its lies in: routing could not tell inside from outside
  * (RFC 4787 REQ-7).  NULL: none. */
 const struct cfg_network *uplink_overlaps(const struct daemon *d, const struct run_uplink *u, struct prefix4 p);
+void uplink_follow_mtu(struct daemon *d, struct run_uplink *u); /* of its wire, or of its lease */
 /* Its address or link changed: networks with several uplinks may move. */
 void uplinks_changed(struct daemon *d, struct run_uplink *u);
 /* The first uplink of a network's that is up; the first when none is.  NULL: it has none. */
@@ -177,6 +178,7 @@ int uplink_dhcp_begin(struct daemon *d, struct run_uplink *u);
 void uplink_dhcp_link_up(struct run_uplink *u); /* its cable came back */
 void uplink_dhcp_recheck(struct run_uplink *u); /* networks have changed: uplink_overlaps() */
 void uplink_dhcp_end(struct daemon *d, struct run_uplink *u);
+uint32_t uplink_dhcp_mtu(const struct uplink_dhcp *x); /* by its lease; 0: not said */
 const char *uplink_dhcp_state(const struct uplink_dhcp *x);
 int64_t uplink_dhcp_expires(const struct uplink_dhcp *x); /* seconds; -1: never, or no lease */
 

@@ -90,13 +90,13 @@ static void set_address(struct uplink_dhcp *x, const struct dhcp_client_lease *l
 
 	c.address = l ? l->address : (struct prefix4){0};
 	c.gateway = l ? l->gateway : 0;
-	c.mtu = l ? l->mtu : 0;
 	c.n_routes = 0;
 	for (unsigned i = 0; l && i < l->n_routes; i++) {
 		if (l->route[i].via)
 			c.routes[c.n_routes++] = (struct route4){l->route[i].to, l->route[i].via};
 	}
 	uplink_set_conf(x->uplink->uplink, &c);
+	uplink_follow_mtu(x->daemon, x->uplink);
 	if (l)
 		prefix4_format(l->address, text);
 	log_notice("uplink", "%s: %s%s", x->uplink->cfg->name, l ? "its address is " : "its lease is lost", l ? text : "");
@@ -221,6 +221,11 @@ void uplink_dhcp_end(struct daemon *d, struct run_uplink *u)
 	loop_timer_free(x->timer);
 	free(x);
 	u->dhcp = NULL;
+}
+
+uint32_t uplink_dhcp_mtu(const struct uplink_dhcp *x)
+{
+	return x->client.has_lease ? x->client.lease.mtu : 0;
 }
 
 const char *uplink_dhcp_state(const struct uplink_dhcp *x)

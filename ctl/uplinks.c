@@ -44,6 +44,26 @@ static int carry_by_interface(struct daemon *d, struct run_uplink *u)
 	return r;
 }
 
+/* What its wire carries, or less if a DHCP server says so; 0: 1500. */
+static uint32_t mtu_of(const struct daemon *d, const struct run_uplink *u)
+{
+	const struct cfg_network *in = u->cfg->network ? config_network(d->running, u->cfg->network) : NULL;
+	uint32_t wire = u->host ? UPLINK_HOST_MTU : in ? in->mtu : u->carrier ? u->carrier->caps.mtu : 0;
+	uint32_t told = u->dhcp ? uplink_dhcp_mtu(u->dhcp) : 0;
+
+	return told && (!wire || told < wire) ? told : wire;
+}
+
+void uplink_follow_mtu(struct daemon *d, struct run_uplink *u)
+{
+	struct uplink_conf c = *uplink_get_conf(u->uplink);
+	uint32_t was = c.mtu;
+
+	c.mtu = mtu_of(d, u);
+	if (c.mtu != was)
+		uplink_set_conf(u->uplink, &c);
+}
+
 /* An uplink's cable came back: announce our address, ask for the next hop anew. */
 void uplinks_on_link(void *arg, struct port *p, bool up)
 {
@@ -53,6 +73,7 @@ void uplinks_on_link(void *arg, struct port *p, bool up)
 		if (!u->carrier || u->carrier != p)
 			continue;
 		if (up) {
+			uplink_follow_mtu(d, u);
 			uplink_link_up(u->uplink);
 			uplink_dhcp_link_up(u);
 		}
@@ -223,6 +244,7 @@ int uplinks_watch(struct daemon *d)
 			uplink_dhcp_recheck(u);
 		if (u->shared)
 			uplink_shared_recheck(u);
+		uplink_follow_mtu(d, u);
 	}
 	loop_timer_arm(d->uplink_timer, 0);
 	return 0;
@@ -246,7 +268,6 @@ int services_uplink(struct daemon *d, struct run_uplink *u, FILE *err)
 	if (host) {
 		c.address = (struct prefix4){UPLINK_HOST_OUTSIDE, UPLINK_HOST_PREFIX_LEN};
 		c.gateway = UPLINK_HOST_GATEWAY;
-		c.mtu = UPLINK_HOST_MTU;
 		c.proxied = true;
 	} else {
 		c.address = u->cfg->address;
@@ -268,6 +289,8 @@ int services_uplink(struct daemon *d, struct run_uplink *u, FILE *err)
 					: carry_by_interface(d, u);
 	if (!r && u->cfg->dhcp)
 		r = uplink_dhcp_begin(d, u);
+	if (!r)
+		uplink_follow_mtu(d, u);
 	if (!r && uplink_is_up(u, NULL))
 		u->up_since = clock_now();
 	if (r)
