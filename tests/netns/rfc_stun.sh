@@ -60,17 +60,17 @@ for kind in $KINDS; do
 	shows RFC4787 REQ-8
 	check "back to the first" filtering endpoint-independent
 	check "hairpin" says "Received a request (maybe a successful hairpinning)" -H
-	shows RFC4787 REQ-9
+	shows RFC4787 REQ-9; shows RFC4787 REQ-9a
 	check "padded to 1500 bytes, in fragments, the mapping is the same" says "NAT with Endpoint Independent Mapping!" -P -m
 	shows RFC4787 REQ-14
 	check "and the old client agrees" stun_says "Independent Mapping, Independent Filter.*will hairpin"
 	check "a UDP mapping lives for 295 s" life 295 answer
 	check "not for 305 s" life 305 silence
-	shows RFC4787 REQ-5
+	shows RFC4787 REQ-5; shows RFC4787 REQ-5c
 	check "what goes out refreshes it" life 500 answer inside
 	shows RFC4787 REQ-6
 	check "what comes in does not" life 500 silence outside
-	shows RFC7857 6
+	shows RFC7857 7
 
 	if [ "$kind" = shared ]; then
 		uplink_says() { jctl ".state == \"$1\"" uplink show out; }
@@ -90,7 +90,7 @@ for kind in $KINDS; do
 	check "g2 is forwarded to" ctl forward add lab tcp :8080 10.10.10.52:8080
 	check "g1 fetches from g2 by the outside address" on g1 curl -sf -m 5 "http://$OUTSIDE:8080/"
 	check "which is the source that g2 sees" grep -q "^$OUTSIDE " "$web_out"
-	shows RFC5382 REQ-8
+	shows RFC5382 REQ-8; shows RFC5382 REQ-8a
 	end_spawned "$web"
 done
 finish

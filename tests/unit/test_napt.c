@@ -765,6 +765,33 @@ static void icmp_error_from_outside(void **state)
 	assert_int_equal(sessions(x), 4); /* RFC 4787 REQ-12 */
 }
 
+/* RFC 5508 REQ-3 b: the quoted header has options. */
+static void icmp_error_quotes_options(void **state)
+{
+	struct nb *x = *state;
+	struct nb_pkt p = nb_out(17, G1, 5000, R1, 33434);
+	uint8_t f[256];
+
+	nb_send(x, x->guest, &p);
+	struct dummy_frame sent = x->world->out[0];
+	uint8_t *ip = sent.bytes + 14;
+	nb_clear(x);
+	memmove(ip + 24, ip + 20, 28);
+	memset(ip + 20, 1, 4); /* no operation, four times */
+	ip[0] = 0x46;
+	nb_put16(ip + 2, nb_get16(ip + 2) + 4u);
+	nb_put16(ip + 10, 0);
+	nb_put16(ip + 10, 0xffff ^ nb_sum(0, ip, 24));
+	size_t len = build_error(f, UP_MAC, WORLD_MAC, R1, OUTSIDE, 3, &sent, 52);
+	nb_push(x, x->world, f, len, (struct virtio_net_hdr){0});
+	assert_int_equal(x->guest->n_out, 1);
+	const uint8_t *inner = x->guest->out[0].bytes + 42;
+	assert_int_equal(only(x->guest).dst, G1);
+	assert_int_equal(nb_sum(0, inner, 24), 0xffff);
+	assert_int_equal(nb_get16(inner + 24), 5000);
+	assert_int_equal(nb_get16(inner + 26), 33434);
+}
+
 static void icmp_error_forged(void **state)
 {
 	struct nb *x = *state;
@@ -1082,6 +1109,7 @@ int main(void)
 		T(random_ports_spread),
 		T(icmp_echo),
 		T(icmp_error_from_outside),
+		T(icmp_error_quotes_options),
 		T(icmp_error_forged),
 		T(icmp_error_from_inside),
 		T(ttl_runs_out),
