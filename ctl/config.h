@@ -49,6 +49,8 @@ struct cfg_route {
 	struct prefix4 to;
 	bool has_to;
 	be32 via;
+	struct prefix6 to6; /* in place of those, when len is not 0 */
+	uint8_t via6[16];
 };
 struct cfg_uplink {
 	char *name;
@@ -60,6 +62,8 @@ struct cfg_uplink {
 	bool dhcp, shared;
 	uint16_t port_first, port_last; /* shared */
 	be32 gateway;
+	struct prefix6 address6; /* len 0: none */
+	uint8_t gateway6[16];
 	struct cfg_route *routes;
 	size_t n_routes;
 };

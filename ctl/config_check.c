@@ -91,21 +91,52 @@ static bool check_host(struct check *k, struct node *at, const char *what, be32 
 
 /* ---- uplinks ---- */
 
+/* The next hop of IPv6: on that link. */
+static bool check_hop6(struct check *k, struct node *at, const char *what, const uint8_t hop[16],
+		       const struct prefix6 *subnet)
+{
+	char ip[IP6_STRLEN], net[PREFIX_STRLEN];
+	if (!subnet->len)
+		diag_at(k->d, at, "%s %s is of IPv6, of which there is no address here", what, ip6_format(hop, ip));
+	else if (!memcmp(hop, subnet->addr, 16))
+		diag_at(k->d, at, "%s %s is the switch's own address", what, ip6_format(hop, ip));
+	else if (!ip6_is_link_local(hop) && !prefix6_contains(subnet, hop))
+		diag_at(k->d, at, "%s %s is outside %s", what, ip6_format(hop, ip), prefix6_format(subnet, net));
+	else
+		return true;
+	return false;
+}
+
+static bool same_route(const struct cfg_route *a, const struct cfg_route *b)
+{
+	if (a->to6.len || b->to6.len)
+		return a->to6.len == b->to6.len && !memcmp(a->to6.addr, b->to6.addr, 16);
+	return a->to.addr == b->to.addr && a->to.len == b->to.len;
+}
+
 static void check_routes(struct check *k, struct node *n, const struct cfg_route *r, size_t count,
-			 struct prefix4 subnet)
+			 struct prefix4 subnet, const struct prefix6 *subnet6)
 {
 	char buf[PREFIX_STRLEN];
 
 	if (count > ROUTES_MAX)
 		diag_at(k->d, item(n, "routes", ROUTES_MAX), "more than %u routes", ROUTES_MAX);
 	for (size_t i = 0; i < count; i++) {
-		struct node *at = item(n, "routes", i);
-		if (at->bad || !check_host(k, value_or(at, "via"), "router", r[i].via, subnet))
+		struct node *at = item(n, "routes", i), *via = value_or(at, "via");
+		const bool six = r[i].to6.len;
+		if (at->bad || value_or(at, "to")->bad || via->bad)
+			continue;
+		if (six == ip6_is_unspecified(r[i].via6)) {
+			diag_at(k->d, via, "'to' and 'via' are of different families");
+			continue;
+		}
+		if (!(six ? check_hop6(k, via, "router", r[i].via6, subnet6)
+			  : check_host(k, via, "router", r[i].via, subnet)))
 			continue;
 		for (size_t j = 0; j < i; j++)
-			if (r[j].to.addr == r[i].to.addr && r[j].to.len == r[i].to.len)
+			if (same_route(&r[j], &r[i]))
 				diag_at(k->d, value_or(at, "to"), "there is a route to %s already",
-					prefix4_format(r[i].to, buf));
+					six ? prefix6_format(&r[i].to6, buf) : prefix4_format(r[i].to, buf));
 	}
 }
 
@@ -155,6 +186,27 @@ static void check_uplink_shared(struct check *k, const struct cfg_uplink *u, str
 				"`address: shared`", theirs[i]);
 }
 
+/* IPv6 of an uplink comes beside IPv4. */
+static void check_uplink6(struct check *k, const struct cfg_uplink *u, struct node *n)
+{
+	struct node *at = value_or(n, "address");
+	const bool has4 = u->address.len || u->dhcp;
+	if (u->address6.len && u->shared)
+		diag_at(k->d, at, "IPv6 does not go with `address: shared`");
+	else if (u->address6.len && !has4 && at->kind == NODE_SCALAR && !at->bad)
+		diag_at(k->d, at, "an uplink of IPv6 alone is not built yet: give an IPv4 address or `dhcp` as well");
+	if (!ip6_is_unspecified(u->gateway6))
+		check_hop6(k, value_or(n, "gateway"), "gateway", u->gateway6, &u->address6);
+}
+
+static bool has_route4(const struct cfg_uplink *u)
+{
+	for (size_t i = 0; i < u->n_routes; i++)
+		if (!u->routes[i].to6.len)
+			return true;
+	return false;
+}
+
 static void check_uplink(struct check *k, size_t i)
 {
 	struct cfg_uplink *u = &k->c->uplinks[i];
@@ -166,15 +218,17 @@ static void check_uplink(struct check *k, size_t i)
 	else if (u->type == UPLINK_NETWORK && u->network)
 		check_uplink_network(k, u, n);
 	check_uplink_shared(k, u, n);
-	if (u->dhcp && node_get(n, "gateway"))
+	check_uplink6(k, u, n);
+	if (u->dhcp && u->gateway)
 		diag_at(k->d, gw, "the gateway comes with the address, by DHCP");
-	if (u->dhcp && u->n_routes)
+	if (u->dhcp && has_route4(u))
 		diag_at(k->d, value_or(n, "routes"), "routes come with the address, by DHCP");
+	else if (u->address.len || u->address6.len)
+		check_routes(k, n, u->routes, u->n_routes, u->address, &u->address6);
 	if (!u->address.len)
 		return; /* what follows leans on it */
-	check_routes(k, n, u->routes, u->n_routes, u->address);
 	if (!u->gateway) {
-		if (node_get(n, "gateway"))
+		if (node_get(n, "gateway") && ip6_is_unspecified(u->gateway6))
 			diag_at(k->d, gw, "gateway 0.0.0.0 is no address");
 		return;
 	}
@@ -328,6 +382,9 @@ static void check_subnet(struct check *k, size_t i, const struct cfg_uplink *u)
 		diag_at(k->d, subnet6_of(n), "IPv6 with mode 'nat-per-vm' is not built yet: give the IPv4 subnet alone");
 	if (net->has_subnet6 && net->mtu < IP6_MTU_LEAST)
 		diag_at(k->d, value_or(n, "mtu"), "IPv6 needs an mtu of %u or more", IP6_MTU_LEAST);
+	if (u && net->has_subnet6 && u->address6.len && prefix6_overlap(&net->subnet6, &u->address6))
+		diag_at(k->d, subnet6_of(n), "the subnet overlaps %s of uplink '%s'",
+			prefix6_format(&u->address6, buf), u->name);
 	if (u && u->type != UPLINK_HOST && u->address.len &&
 	    prefix4_overlap(net->subnet, u->address))
 		diag_at(k->d, v, "the subnet overlaps %s of uplink '%s'",
@@ -641,7 +698,10 @@ static void check_served_network(struct check *k, size_t i)
 	if (net->mode == MODE_HOST_ONLY)
 		check_host_only(k, net, n);
 	check_services(k, net, n);
-	check_routes(k, n, net->routes, net->n_routes, net->subnet);
+	struct prefix6 subnet6 = {.len = 0};
+	if (net->has_subnet6)
+		subnet6 = net->subnet6;
+	check_routes(k, n, net->routes, net->n_routes, net->subnet, &subnet6);
 	for (size_t f = 0; u && f < net->n_forwards; f++)
 		check_forward(k, i, f, u);
 }

@@ -126,8 +126,10 @@ void services_network_end(struct daemon *d, struct run_network *n);
 /* The uplink that uplinks_choose() says, with what hangs on it. */
 int services_follow_uplink(struct daemon *d, struct run_network *n, FILE *err);
 struct route4;
+struct route6;
 struct cfg_route;
-void services_routes(struct route4 *to, const struct cfg_route *from, size_t n);
+void services_routes(const struct cfg_route *from, size_t n, struct route4 *to, unsigned *ret_n,
+		     struct route6 *to6, unsigned *ret_n6);
 /* A MAC of our own for an object, the same at every start, other on every host. */
 struct mac services_mac(struct daemon *d, const char *kind, const char *name);
 

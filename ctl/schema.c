@@ -15,6 +15,7 @@
 #define BIT(v)		   (UINT32_C(1) << (v))
 #define AT(type, member)   .offset = offsetof(struct type, member)
 #define ALSO(type, member) .also = offsetof(struct type, member)
+#define SIX(type, member)  .six = offsetof(struct type, member)
 #define SCHEMA(name, rows, ...)                                                                    \
 	const struct schema name = {.fields = rows, .n = ARRAY_SIZE(rows), __VA_ARGS__}
 
@@ -79,9 +80,10 @@ static const struct field limit_fields[] = {
 static SCHEMA(schema_limits, limit_fields, .what = "limits");
 
 static const struct field route_fields[] = {
-	{"to", F_SUBNET, AT(cfg_route, to), ALSO(cfg_route, has_to), .needs = ALWAYS, .min = 1, .max = 32,
-	 .help = "`ADDRESS/LEN`, without host bits"},
-	{"via", F_IP4, AT(cfg_route, via), .needs = ALWAYS, .help = "the router that leads there"},
+	{"to", F_SUBNET, AT(cfg_route, to), ALSO(cfg_route, has_to), SIX(cfg_route, to6), .needs = ALWAYS, .min = 1,
+	 .max = 32, .help = "`ADDRESS/LEN`, without host bits, of either family"},
+	{"via", F_IP4, AT(cfg_route, via), SIX(cfg_route, via6), .needs = ALWAYS,
+	 .help = "the router that leads there; of IPv6 also a link-local address"},
 };
 static SCHEMA(schema_route, route_fields, .what = "route", .size = sizeof(struct cfg_route));
 
@@ -95,14 +97,16 @@ static const struct field uplink_fields[] = {
 	{"interface", F_IFNAME, AT(cfg_uplink, interface), .only = BIT(UPLINK_INTERFACE),
 	 .needs = BIT(UPLINK_INTERFACE),
 	 .help = "the interface; the switch answers ARP on it for `address`"},
-	{"address", F_HOSTPREFIX, AT(cfg_uplink, address), ALSO(cfg_uplink, dhcp), .only = OWN_ADDRESS,
-	 .needs = OWN_ADDRESS, .flags = FIELD_LIST_OF_ONE | FIELD_DHCP,
+	{"address", F_HOSTPREFIX, AT(cfg_uplink, address), ALSO(cfg_uplink, dhcp), SIX(cfg_uplink, address6),
+	 .only = OWN_ADDRESS, .needs = OWN_ADDRESS, .flags = FIELD_LIST_OF_ONE | FIELD_DHCP,
 	 .help = "an address of the switch's own, with its prefix length; `dhcp`: what a server "
 		 "out there gives, with its gateway, routes and MTU; `shared` (interface): the "
-		 "host's own, with its default route, and a range of its `ports`"},
-	{"gateway", F_IP4, AT(cfg_uplink, gateway), .only = OWN_ADDRESS,
+		 "host's own, with its default route, and a range of its `ports`; or a list of one of these and an "
+		 "IPv6 `ADDRESS/LEN`, by which routed networks leave"},
+	{"gateway", F_IP4, AT(cfg_uplink, gateway), SIX(cfg_uplink, gateway6), .only = OWN_ADDRESS,
 	 .flags = FIELD_LIST_OF_ONE,
-	 .help = "the next hop; default: none, only the address's own subnet is reached"},
+	 .help = "the next hop, or a list of one for each family, that of IPv6 also a link-local address; "
+		 "default: none, only the address's own subnet is reached"},
 	{"ports", F_PORT_RANGE, AT(cfg_uplink, port_first), .only = BIT(UPLINK_INTERFACE), .min = 1024,
 	 .help = "`FIRST-LAST`, with `address: shared`: the ports of the host's address that are the "
 		 "switch's, and that no socket of the host will be given"},
@@ -219,8 +223,8 @@ static const struct field network_fields[] = {
 	 .needs = SERVED_MODES & ~BIT(MODE_NAT_PER_VM), .min = 8, .max = 30,
 	 .help = "`ADDRESS/LEN`, /8 to /30, without host bits; nat-per-vm: every guest's own, "
 		 "default 10.0.2.0/24. Or a list of that and an IPv6 /64, from which guests "
-		 "make addresses of their own (SLAAC): the gateway is ::1 of it and answers ping and DNS, "
-		 "guests reach it and each other, IPv6 is not routed further"},
+		 "make addresses of their own (SLAAC): the gateway is ::1 of it and answers ping and DNS; "
+		 "mode `routed` routes it, the others do not"},
 	{"gateway", F_IP4, AT(cfg_network, gateway), SERVED, .flags = FIELD_LIST_OF_ONE,
 	 .help = "the switch's address in it; default: the first host address; host-only: the "
 		 "second, as the first is the host's on interface `vsw-NETWORK`; nat-per-vm: the second"},
@@ -506,6 +510,8 @@ bool schema_equal(const struct schema *s, const void *a, const void *b)
 		    : f->kind == F_LIST || f->kind == F_NAMED ? !array_equal(f, a, b)
 							      : !value_equal(f, a, b))
 			return false;
+		if (f->six && memcmp((const char *)a + f->six, (const char *)b + f->six, value_size6(f)))
+			return false;
 	}
 	return true;
 }
@@ -642,24 +648,30 @@ static void read_object(const struct field *f, struct node *n, void *base, struc
 	schema_read(f->object, n, base, d);
 }
 
-/* A list with one value in place of the value; a second value is refused for its reason. */
-static struct node *only_item(const struct field *f, struct node *n, struct diag *d)
+/* A list with one value in place of the value, or with one for each family: that of IPv6 is read here.
+ * A second of one family is refused.  NULL: there is no other value, or none that is well. */
+static struct node *only_item(const struct field *f, struct node *n, void *base, struct diag *d)
 {
-	if (n->kind != NODE_LIST || !(f->flags & FIELD_LIST_OF_ONE))
-		return n;
-	if (!n->n) {
+	struct node *one[1] = {n}, **item = one, *found[2] = {NULL, NULL};
+	size_t count = 1;
+	if (n->kind == NODE_LIST && f->flags & FIELD_LIST_OF_ONE) {
+		item = n->kid;
+		count = n->n;
+	}
+	if (!count)
 		diag_at(d, n, "'%s' is an empty list", f->key);
-		return NULL;
-	}
-	for (size_t i = 1; i < n->n; i++) {
-		const struct node *k = n->kid[i];
-		if (k->kind == NODE_SCALAR && strchr(k->text, ':'))
-			diag_at(d, n->kid[i], IPV6_ADDR_WHY);
+	for (size_t i = 0; i < count; i++) {
+		bool six = f->six && item[i]->kind == NODE_SCALAR && strchr(item[i]->text, ':');
+		if (!f->six && i && item[i]->kind == NODE_SCALAR && strchr(item[i]->text, ':'))
+			diag_at(d, item[i], IPV6_ADDR_WHY);
+		else if (found[six])
+			diag_at(d, item[i], "'%s' takes one IPv%d value, this is one more", f->key, six ? 6 : 4);
 		else
-			diag_at(d, n->kid[i], "'%s' takes one IPv4 value, this is one more",
-				f->key);
+			found[six] = item[i];
 	}
-	return n->kid[0];
+	if (found[1])
+		value_read6(f, found[1], base, d);
+	return found[0];
 }
 
 static void read_field(const struct field *f, struct node *n, void *base, struct diag *d)
@@ -679,7 +691,7 @@ static void read_field(const struct field *f, struct node *n, void *base, struct
 		return;
 	}
 	if (!k->takes_any) {
-		n = only_item(f, n, d);
+		n = only_item(f, n, base, d);
 		if (!n)
 			return;
 		if (n->kind != NODE_SCALAR) {

@@ -62,7 +62,7 @@ struct choice {
 };
 
 enum {
-	FIELD_LIST_OF_ONE = 1, /* a list with one value is as good as the value */
+	FIELD_LIST_OF_ONE = 1, /* a list with one value, or one for each family, is as good as a value */
 	FIELD_SWITCH =
 		2, /* object: `true` and `false` stand for {} and for none; the bool is at `also` */
 	FIELD_GLOBS = 4, /* named: the name may be a pattern */
@@ -78,6 +78,7 @@ struct field {
 	uint32_t only;	/* for which values of the selector, a bit each; 0: for all */
 	uint32_t needs; /* for which it is required */
 	uint32_t min, max;
+	uint16_t six; /* where the IPv6 value goes, 16 bytes or a struct prefix6; 0: IPv4 only */
 	const struct choice *choices;
 	const struct schema *object;
 	const char *dflt; /* as text, read like a value */

@@ -382,6 +382,65 @@ static int read_subnets(const struct field *f, struct node *n, void *base, struc
 	return -EINVAL;
 }
 
+static bool is_unicast6(const uint8_t a[16])
+{
+	static const uint8_t low[10]; /* ::/80: nobody, loopback, IPv4 in other forms */
+	return !ip6_is_multicast(a) && memcmp(a, low, sizeof(low)) != 0;
+}
+
+size_t value_size6(const struct field *f)
+{
+	return f->kind == F_IP4 ? 16 : sizeof(struct prefix6);
+}
+
+/* A subnet has no host bits; an interface's address is not of the link alone, which it has anyway. */
+static int read_prefix6(const struct field *f, struct node *n, struct prefix6 *ret, struct diag *d)
+{
+	struct prefix6 p, net;
+	char buf[PREFIX_STRLEN];
+	if (prefix6_parse(n->text, &p) < 0 || !p.len) {
+		diag_at(d, n, "'%s' must be an IPv6 address and a length such as fd10:10::2/64, not '%s'", f->key,
+			n->text);
+		return -EINVAL;
+	}
+	net = p;
+	for (unsigned i = p.len; i < 128; i++)
+		net.addr[i / 8] &= (uint8_t)~(0x80u >> i % 8);
+	if (f->kind == F_SUBNET && memcmp(net.addr, p.addr, sizeof(p.addr))) {
+		diag_at(d, n, "%s has host bits set (did you mean %s?)", n->text, prefix6_format(&net, buf));
+		return -EINVAL;
+	}
+	if (!is_unicast6(p.addr) || ip6_is_link_local(p.addr)) {
+		diag_at(d, n, "%s is no %s that hosts can use", n->text, f->kind == F_SUBNET ? "subnet" : "address");
+		return -EINVAL;
+	}
+	*ret = p;
+	return 0;
+}
+
+static int read_value6(const struct field *f, struct node *n, void *base, struct diag *d)
+{
+	void *at = (char *)base + f->six;
+	uint8_t a[16];
+	if (f->kind != F_IP4)
+		return read_prefix6(f, n, at, d);
+	if (ip6_parse(n->text, a) < 0 || !is_unicast6(a)) {
+		diag_at(d, n, "'%s' must be the address of a host, such as fd10:10::1 or fe80::1, not '%s'", f->key,
+			n->text);
+		return -EINVAL;
+	}
+	memcpy(at, a, sizeof(a));
+	return 0;
+}
+
+void value_read6(const struct field *f, struct node *n, void *base, struct diag *d)
+{
+	if (read_value6(f, n, base, d) < 0)
+		n->bad = true;
+	else if (f->kind == F_SUBNET && f->also)
+		*field_flag(f, base) = true;
+}
+
 static int read_hostprefix(const struct field *f, struct node *n, void *base, struct diag *d)
 {
 	struct prefix4 p;

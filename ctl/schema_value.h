@@ -49,6 +49,9 @@ int value_number(const char *text, uint32_t *ret); /* decimal digits only; -ERAN
 int value_bool(const char *text, bool *ret);
 bool value_name_ok(const char *text, bool globs);
 bool value_domain_ok(const char *text, bool one_label);		/* RFC 1123 2.1 */
+/* The IPv6 value of a field that has `six`. */
+void value_read6(const struct field *f, struct node *n, void *base, struct diag *d);
+size_t value_size6(const struct field *f); /* bytes of it in the struct */
 int value_store(const char *text, char **slot, struct diag *d); /* a copy; frees what was there */
 void value_choices(const struct choice *c, char *buf, size_t size); /* "tap, netdev": those built */
 void value_print_time(uint32_t seconds, char *buf, size_t size);    /* "5m" */

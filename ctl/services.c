@@ -414,8 +414,9 @@ static void ra_conf_of(const struct run_network *n, struct ra_conf *ret)
 	const struct cfg_network *c = n->cfg;
 	const struct prefix6 ours = gateway6(c);
 
-	/* no default router: nothing is routed (RFC 4861 4.2, lifetime 0) */
-	*ret = (struct ra_conf){.mac = gateway_get_conf(n->gateway)->mac, .mtu = c->mtu, .n_prefixes = 1,
+	/* a default router only where it routes (RFC 4861 4.2, lifetime 0) */
+	*ret = (struct ra_conf){.router = c->mode == MODE_ROUTED,
+				.mac = gateway_get_conf(n->gateway)->mac, .mtu = c->mtu, .n_prefixes = 1,
 				.n_dns = c->dns ? 1 : 0, .domain = c->dns ? c->domain : NULL};
 	nd_link_local(ret->mac, ret->source);
 	memcpy(ret->prefix[0].addr, c->subnet6.addr, sizeof(c->subnet6.addr));
@@ -454,10 +455,19 @@ static int set_ra(struct daemon *d, struct run_network *n)
 
 /* ---- the network ---- */
 
-void services_routes(struct route4 *to, const struct cfg_route *from, size_t n)
+void services_routes(const struct cfg_route *from, size_t n, struct route4 *to, unsigned *ret_n,
+		     struct route6 *to6, unsigned *ret_n6)
 {
-	for (size_t i = 0; i < n; i++)
-		to[i] = (struct route4){from[i].to, from[i].via};
+	*ret_n = *ret_n6 = 0;
+	for (size_t i = 0; i < n; i++) {
+		if (!from[i].to6.len) {
+			to[(*ret_n)++] = (struct route4){from[i].to, from[i].via};
+			continue;
+		}
+		struct route6 *r = &to6[(*ret_n6)++];
+		r->to = from[i].to6;
+		memcpy(r->via, from[i].via6, sizeof(r->via));
+	}
 }
 
 static void gateway_conf_of(struct daemon *d, const struct cfg_network *c, struct gateway_conf *ret)
@@ -471,7 +481,6 @@ static void gateway_conf_of(struct daemon *d, const struct cfg_network *c, struc
 		.mode = c->mode == MODE_ROUTED	    ? GATEWAY_ROUTED
 			: c->mode == MODE_HOST_ONLY ? GATEWAY_HOST_ONLY
 						    : GATEWAY_NAT,
-		.n_routes = (unsigned)c->n_routes,
 		.alike = c->mode == MODE_NAT_PER_VM,
 		.flags = (c->dhcp ? GATEWAY_SERVE_DHCP : 0u) | (c->dns ? GATEWAY_SERVE_DNS : 0u),
 		.filtering = (enum gateway_filtering)c->filtering,
@@ -485,7 +494,7 @@ static void gateway_conf_of(struct daemon *d, const struct cfg_network *c, struc
 		.new_sessions_per_s = c->new_sessions_per_s,
 		.port_block = (uint16_t)c->port_block,
 	};
-	services_routes(ret->routes, c->routes, c->n_routes);
+	services_routes(c->routes, c->n_routes, ret->routes, &ret->n_routes, ret->routes6, &ret->n_routes6);
 	snprintf(ret->network, sizeof(ret->network), "%s", c->name);
 }
 

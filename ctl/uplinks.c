@@ -275,8 +275,9 @@ int services_uplink(struct daemon *d, struct run_uplink *u, FILE *err)
 		c.shared = u->cfg->shared;
 		c.port_first = u->cfg->port_first;
 		c.port_last = u->cfg->port_last;
-		c.n_routes = (unsigned)u->cfg->n_routes;
-		services_routes(c.routes, u->cfg->routes, u->cfg->n_routes);
+		c.address6 = u->cfg->address6;
+		memcpy(c.gateway6, u->cfg->gateway6, sizeof(c.gateway6));
+		services_routes(u->cfg->routes, u->cfg->n_routes, c.routes, &c.n_routes, c.routes6, &c.n_routes6);
 	}
 	if (u->cfg->type == UPLINK_NETWORK) {
 		c.in_network = true;

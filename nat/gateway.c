@@ -253,7 +253,13 @@ static void lost(struct neigh_if *nif, struct worker *w, nsec_t now, struct pkt 
 	struct gateway *g = leg->gw;
 	struct transit t = {.w = w, .now = now, .leg = leg, .quiet = true};
 
-	if (!bucket_take(&g->icmp, now) || routing_lost(g->nat, nif, w, now, k) || !g->up)
+	if (!bucket_take(&g->icmp, now))
+		return;
+	if (k->flags & PKT_IP6) {
+		routing6_lost(g->nat, nif, k, w);
+		return;
+	}
+	if (routing_lost(g->nat, nif, w, now, k) || !g->up)
 		return;
 	t.k = icmp_build_error(w, nif->address.addr, k, ICMP4_UNREACHABLE, ICMP4_UNREACH_HOST, 0);
 	if (!t.k)
@@ -278,6 +284,7 @@ static void leg_set_conf(struct leg *l)
 
 	l->nif.mac = c->mac;
 	l->nif.address = c->address;
+	l->nif.address6 = c->address6;
 	l->nif.also = c->dns_address;
 	l->nif.mtu = c->mtu;
 }
@@ -468,10 +475,12 @@ static void do_set_conf(struct worker *w, void *arg)
 	struct gateway *g = c->g;
 	struct prefix4 was = g->conf.address;
 	bool moved = was.addr != c->conf->address.addr || was.len != c->conf->address.len;
+	bool moved6 = memcmp(&g->conf.address6, &c->conf->address6, sizeof(g->conf.address6)) != 0;
 
 	routing_leave(g);
-	if (moved) {
+	if (moved)
 		nat_end_sessions(g->nat, g, NULL);
+	if (moved || moved6) {
 		neigh_if_flush(&g->nat->neigh, &g->leg.nif, w);
 		frag_forget(g->nat, w, &g->leg.nif);
 		for (struct leg *l = g->legs; l; l = l->next) {

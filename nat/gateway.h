@@ -26,8 +26,8 @@
  * Packets that wait for ARP, fragments that are followed and ICMP errors that are sent
  * are bounded as well.
  *
- * IPv6.  A gateway with an address of it answers neighbour discovery, echo and DNS there; guests
- * reach each other by themselves, and nothing is routed or translated (GW_NO_ROUTE).
+ * IPv6.  A gateway with an address of it answers neighbour discovery, echo and DNS there.  Routed ones
+ * route it as they do IPv4; nothing is translated (GW_NO_ROUTE in the other modes).
  *
  * After a restart of the daemon TCP connections of before are unknown: a segment from
  * inside without SYN is dropped (NAT_NOT_SYN) and answered with RST, so that the guest
@@ -68,7 +68,11 @@ struct route4 { /* static: what lies behind a router of the subnet */
 	struct prefix4 to; /* without host bits */
 	be32 via;
 };
-#define ROUTES_MAX 64u /* of one gateway or uplink */
+struct route6 {
+	struct prefix6 to;
+	uint8_t via[16];
+};
+#define ROUTES_MAX 64u /* of one gateway or uplink, of each family */
 
 /* ---- uplinks ---- */
 
@@ -80,6 +84,11 @@ struct uplink_conf {
 	uint32_t mtu;           /* 0 = 1500 */
 	struct route4 routes[ROUTES_MAX]; /* beside `gateway`; the longest wins */
 	unsigned n_routes;
+	/* IPv6, likewise; len 0: none.  The link-local address is made of mac, and gateway6 may be one. */
+	struct prefix6 address6;
+	uint8_t gateway6[16];
+	struct route6 routes6[ROUTES_MAX];
+	unsigned n_routes6;
 	/* MAC and address are the host's as well, which answers for itself: no ARP, no echo of ours. */
 	bool shared;
 	uint16_t port_first, port_last; /* outside ports it may give; 0, 0 = all but well-known ones */
@@ -140,6 +149,8 @@ struct gateway_conf {
 	enum gateway_mode mode;
 	struct route4 routes[ROUTES_MAX]; /* (routed) */
 	unsigned n_routes;
+	struct route6 routes6[ROUTES_MAX];
+	unsigned n_routes6;
 	/* Further legs have their guests under the same addresses: none of them is routed to. */
 	bool alike;
 	unsigned flags;         /* enum gateway_flags */

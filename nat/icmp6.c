@@ -1,4 +1,4 @@
-/* ICMPv6 that the gateway sends itself (RFC 4443).
+/* ICMPv6 that gateways and uplinks send themselves (RFC 4443).
  *
  * As in icmp.c: answers go back to the MAC address that asked, errors are limited to a rate, and
  * never sent about what RFC 4443 2.4 e excludes. */
@@ -8,33 +8,8 @@
 #include "net/gso.h"
 #include "net/wire.h"
 
+#define ICMP6_MSG_MAX (IP6_MTU_MIN - sizeof(struct ip6_hdr))
 #define QUOTE_MAX (IP6_MTU_MIN - sizeof(struct ip6_hdr) - sizeof(struct icmp_hdr)) /* RFC 4443 2.4 c */
-
-void icmp6_send(struct transit *t, const uint8_t src[16], const uint8_t dst[16], uint8_t hops, void *msg,
-		size_t len, struct mac mac)
-{
-	uint8_t room[ETH_HLEN_ + IP6_MTU_MIN];
-	struct wire o = wire_writer(room, sizeof(room)), m = wire_writer(msg, len);
-	csum_t sum = csum_pseudo6(src, dst, IPPROTO6_ICMP, (uint32_t)len);
-
-	wire_skip(&m, len);
-	wire_patch_u16(&m, offsetof(struct icmp_hdr, csum), 0);
-	wire_patch_u16(&m, offsetof(struct icmp_hdr, csum), be16toh(csum_finish(csum_add(sum, msg, len))));
-	wire_put_zero(&o, 12); /* neigh_emit() fills the addresses */
-	wire_put_u16(&o, ETHERTYPE_IP6);
-	wire_put_u32(&o, 6u << 28);
-	wire_put_u16(&o, (uint16_t)len);
-	wire_put_u8(&o, IPPROTO6_ICMP);
-	wire_put_u8(&o, hops);
-	wire_put(&o, src, 16);
-	wire_put(&o, dst, 16);
-	wire_put(&o, msg, len);
-	struct pkt *k = wire_ok(&o) ? pkt_from(worker_pool(t->w), room, wire_pos(&o)) : NULL;
-	if (k)
-		neigh_emit(&t->leg->nif, t->w, k, mac);
-	else
-		port_rx_lost(t->leg->nif.port, DROP_RX_NO_BUFFER, 1, (uint32_t)wire_pos(&o));
-}
 
 /* RFC 4443 2.4 e: not about errors and redirects, not to or about groups, not to nobody. */
 static bool may_answer(const struct pkt *about)
@@ -50,31 +25,57 @@ static bool may_answer(const struct pkt *about)
 	       pkt_icmp(about)->type != ICMP6_ND_REDIRECT;
 }
 
-void icmp6_error(struct gateway *g, struct transit *t, uint8_t type, uint8_t code)
+/* Quotes as much of `about` as fits.  0: it must not be answered. */
+static size_t build(const struct pkt *about, uint8_t type, uint8_t code, uint32_t info, uint8_t msg[ICMP6_MSG_MAX])
 {
-	uint8_t msg[sizeof(struct icmp_hdr) + QUOTE_MAX] = {type, code};
-	const struct ip6_hdr *ip = pkt_ip6(t->k);
-	uint32_t len = (uint32_t)sizeof(*ip) + be16toh(ip->len);
-	uint8_t dst[16];
+	uint32_t len = (uint32_t)sizeof(struct ip6_hdr) + be16toh(pkt_ip6(about)->len);
+	struct wire o = wire_writer(msg, ICMP6_MSG_MAX);
+
+	if (len > about->len - about->l3_off)
+		len = about->len - about->l3_off;
+	if (len > QUOTE_MAX)
+		len = QUOTE_MAX;
+	wire_put_u8(&o, type);
+	wire_put_u8(&o, code);
+	wire_put_u16(&o, 0);
+	wire_put_u32(&o, info);
+	return pkt_read(about, about->l3_off, msg + wire_pos(&o), len) ? wire_pos(&o) + len : 0;
+}
+
+void icmp6_error(struct nat *n, struct neigh_if *nif, struct token_bucket *b, struct transit *t, uint8_t type,
+		 uint8_t code, uint32_t info)
+{
+	uint8_t msg[ICMP6_MSG_MAX], dst[16];
 
 	if (t->quiet || !may_answer(t->k))
 		return;
-	if (!bucket_take(&g->icmp, t->now)) {
-		g->nat->icmp_held++;
+	if (!bucket_take(b, t->now)) {
+		n->icmp_held++;
 		return;
 	}
-	if (len > QUOTE_MAX)
-		len = QUOTE_MAX;
-	if (!pkt_read(t->k, t->k->l3_off, msg + sizeof(struct icmp_hdr), len))
+	size_t len = build(t->k, type, code, info, msg);
+	if (!len)
 		return;
-	memcpy(dst, ip->src, sizeof(dst));
-	g->nat->icmp_sent++;
-	icmp6_send(t, g->conf.address6.addr, dst, TTL_OURS, msg, sizeof(struct icmp_hdr) + len,
-		   pkt_eth(t->k)->src);
+	memcpy(dst, pkt_ip6(t->k)->src, sizeof(dst));
+	n->icmp_sent++;
+	neigh_send_icmp6(nif, t->w, nif->address6.addr, dst, TTL_OURS, msg, len, pkt_eth(t->k)->src);
+}
+
+void icmp6_tell(struct nat *n, struct worker *w, const struct neigh_if *from, struct neigh_if *out,
+		struct neigh *hop, const struct pkt *about, uint8_t type, uint8_t code)
+{
+	uint8_t msg[ICMP6_MSG_MAX];
+	size_t len = hop && may_answer(about) ? build(about, type, code, 0, msg) : 0;
+
+	/* only where a neighbour is known: it must not wait for one, and be lost in turn */
+	if (!len || (hop->state != NEIGH_REACHABLE_ && hop->state != NEIGH_PROBE))
+		return;
+	n->icmp_sent++;
+	neigh_send_icmp6(out, w, from->address6.addr, pkt_ip6(about)->src, TTL_OURS, msg, len, hop->mac);
 }
 
 /* RFC 4443 4.2: the request with its addresses and type turned. */
-void icmp6_echo_reply(struct transit *t)
+void icmp6_echo_reply(struct neigh_if *nif, struct transit *t)
 {
 	struct pkt *e = pkt_copy(worker_pool(t->w), t->k);
 	uint8_t src[16];
@@ -92,5 +93,5 @@ void icmp6_echo_reply(struct transit *t)
 	memcpy(ip->src, ip->dst, sizeof(src));
 	memcpy(ip->dst, src, sizeof(src));
 	ip->hops = TTL_OURS;
-	neigh_emit(&t->leg->nif, t->w, e, pkt_eth(t->k)->src);
+	neigh_emit(nif, t->w, e, pkt_eth(t->k)->src);
 }

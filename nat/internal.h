@@ -130,6 +130,9 @@ struct route {
 	struct prefix4 to;
 	be32 via; /* 0: on-link */
 	bool in;  /* in nat.routes */
+	bool six; /* of IPv6: then these in place of `to` and `via` */
+	struct prefix6 to6;
+	uint8_t via6[16];
 };
 
 struct gateway {
@@ -139,7 +142,7 @@ struct gateway {
 	struct gateway_conf conf; /* defaults filled in */
 	struct leg leg;           /* its first */
 	struct leg *legs;         /* the others */
-	struct route route[1 + ROUTES_MAX];
+	struct route route[2 * (1 + ROUTES_MAX)];
 	unsigned n_routes;
 	struct uplink *up;
 	nsec_t udp_ns, tcp_est_ns, tcp_trans_ns, icmp_ns;
@@ -277,12 +280,23 @@ static inline bool l4_csum_pending(const struct pkt *k)
 /* gateway6.c: IPv6 at a gateway that has an address of it. */
 enum drop_reason gateway6_input(struct gateway *g, struct transit *t, bool group);
 
-/* icmp6.c */
-void icmp6_error(struct gateway *g, struct transit *t, uint8_t type, uint8_t code);
-void icmp6_echo_reply(struct transit *t);
-/* A frame from `src` to `dst` with an ICMPv6 message of len bytes, its checksum filled in, to `mac`. */
-void icmp6_send(struct transit *t, const uint8_t src[16], const uint8_t dst[16], uint8_t hops,
-		void *msg, size_t len, struct mac mac);
+/* routing6.c: as routing.c's */
+const struct route *routing6_find(const struct nat *n, const uint8_t dst[16]);
+bool routing6_has_source(const struct leg *l, const uint8_t src[16]);
+enum drop_reason routing6_from_inside(struct gateway *g, struct transit *t);
+/* All IPv6 that comes in by an uplink. */
+enum drop_reason routing6_from_outside(struct uplink *u, struct transit *t, bool group);
+void routing6_lost(struct nat *n, const struct neigh_if *nif, const struct pkt *k, struct worker *w);
+/* Neither a group's nor of one link alone nor nobody's (RFC 4291 2.4, 2.5). */
+bool ip6_is_routable(const uint8_t a[16]);
+
+/* icmp6.c; info: the MTU of TOO_BIG, else 0 */
+void icmp6_error(struct nat *n, struct neigh_if *nif, struct token_bucket *b, struct transit *t, uint8_t type,
+		 uint8_t code, uint32_t info);
+/* Another's packet was lost at `from`: tells its sender, by way of a neighbour `hop` at `out`. */
+void icmp6_tell(struct nat *n, struct worker *w, const struct neigh_if *from, struct neigh_if *out,
+		struct neigh *hop, const struct pkt *about, uint8_t type, uint8_t code);
+void icmp6_echo_reply(struct neigh_if *nif, struct transit *t);
 
 /* gateway.c */
 /* For the main thread: t->k, or a copy of it when others look at it too. */

@@ -1,6 +1,6 @@
-/* ARP for gateways and uplinks: the cache, the questions, the packets that wait.
- * nat/flow.h's mappings and sessions keep references into it. */
-#include "nat/neigh.h"
+/* Neighbours of gateways and uplinks: the cache, the questions, the packets that wait, ARP; neighbour
+ * discovery is neigh_nd.c's.  nat/flow.h's mappings and sessions keep references into it. */
+#include "nat/neigh_int.h"
 
 #include <errno.h>
 #include <string.h>
@@ -40,12 +40,41 @@ void neigh_table_fini(struct neigh_table *t)
 void neigh_if_init(struct neigh_if *nif)
 {
 	lru_init(&nif->entries);
-	nif->count = nif->waiting = 0;
+	lru_init(&nif->asked);
+	nif->count = nif->waiting = nif->n_asked = 0;
 }
 
-static uint32_t hash_of(const struct neigh_table *t, domain_idx d, be32 ip)
+static uint32_t hash_of(const struct neigh_table *t, domain_idx d, const uint8_t ip[16])
 {
-	return table_hash2(&t->by_ip, ip, d);
+	uint64_t half[2];
+
+	memcpy(half, ip, sizeof(half));
+	return table_hash2(&t->by_ip, half[0] ^ d, half[1]);
+}
+
+static const uint8_t mapped[12] = {[10] = 0xff, 0xff};
+
+static void map4(be32 ip, uint8_t ret[16])
+{
+	memcpy(ret, mapped, sizeof(mapped));
+	memcpy(ret + sizeof(mapped), &ip, sizeof(ip));
+}
+
+static bool has_answered(const struct neigh *n)
+{
+	return n->state == NEIGH_REACHABLE_ || n->state == NEIGH_PROBE;
+}
+
+/* Moves n to the list of its state, as the youngest. */
+static void set_state(struct neigh *n, enum neigh_state s)
+{
+	struct neigh_if *nif = n->nif;
+	bool was = has_answered(n);
+
+	n->state = (uint8_t)s;
+	lru_del(&n->lru);
+	lru_add(has_answered(n) ? &nif->entries : &nif->asked, &n->lru);
+	nif->n_asked = nif->n_asked + was - has_answered(n);
 }
 
 /* One waiting packet is lost.  A frame that had been counted as sent by its origin is moved to
@@ -81,6 +110,8 @@ static void neigh_free(struct neigh_table *t, struct neigh *n, struct worker *w)
 	table_del(&t->by_ip, &n->node);
 	lru_del(&n->lru);
 	n->nif->count--;
+	if (!has_answered(n))
+		n->nif->n_asked--;
 	n->nif = NULL;
 	n->state = NEIGH_FREE;
 	n->next_free = t->free;
@@ -92,7 +123,7 @@ void neigh_if_flush(struct neigh_table *t, struct neigh_if *nif, struct worker *
 {
 	struct lru_node *l;
 
-	while ((l = lru_oldest(&nif->entries)))
+	while ((l = lru_oldest(&nif->entries)) || (l = lru_oldest(&nif->asked)))
 		neigh_free(t, container_of(l, struct neigh, lru), w);
 }
 
@@ -111,16 +142,24 @@ void neigh_forget_origin(struct neigh_table *t, struct port *origin, struct work
 	}
 }
 
-struct neigh *neigh_find(struct neigh_table *t, const struct neigh_if *nif, be32 ip)
+struct neigh *neigh_find16(struct neigh_table *t, const struct neigh_if *nif, const uint8_t ip[16])
 {
 	uint32_t h = hash_of(t, nif->domain, ip);
 
 	for (struct tab_node *b = table_chain(&t->by_ip, h); b; b = b->next) {
 		struct neigh *n = container_of(b, struct neigh, node);
-		if (b->hash == h && n->ip == ip && n->nif == nif)
+		if (b->hash == h && n->nif == nif && !memcmp(n->ip, ip, sizeof(n->ip)))
 			return n;
 	}
 	return NULL;
+}
+
+struct neigh *neigh_find(struct neigh_table *t, const struct neigh_if *nif, be32 ip)
+{
+	uint8_t key[16];
+
+	map4(ip, key);
+	return neigh_find16(t, nif, key);
 }
 
 static struct neigh *take_slot(struct neigh_table *t)
@@ -139,34 +178,54 @@ static struct neigh *take_slot(struct neigh_table *t)
 	return n;
 }
 
-struct neigh *neigh_get(struct neigh_table *t, struct neigh_if *nif, be32 ip)
+/* Makes room for one more that has not answered yet, or is known already. */
+static bool make_room(struct neigh_table *t, struct neigh_if *nif, bool known)
 {
-	struct neigh *n = neigh_find(t, nif, ip);
+	struct lru_node *l = NULL;
+	bool full = nif->count >= NEIGH_IF_MAX || (t->fresh == NEIGH_MAX && !t->free);
 
-	if (n) {
-		lru_touch(&nif->entries, &n->lru);
+	if (!full && (known || nif->n_asked < NEIGH_IF_ASKED))
+		return true;
+	l = lru_oldest(&nif->asked);
+	if (!l && known)
+		l = lru_oldest(&nif->entries);
+	/* no worker needed: what waits the longest has long been answered or dropped */
+	if (!l || container_of(l, struct neigh, lru)->n_wait)
+		return false;
+	neigh_free(t, container_of(l, struct neigh, lru), NULL);
+	return true;
+}
+
+struct neigh *neigh_get16(struct neigh_table *t, struct neigh_if *nif, const uint8_t ip[16], bool known)
+{
+	struct neigh *n = neigh_find16(t, nif, ip);
+
+	if (n || !make_room(t, nif, known))
 		return n;
-	}
-	if (nif->count >= NEIGH_IF_MAX || (t->fresh == NEIGH_MAX && !t->free)) {
-		struct lru_node *l = lru_oldest(&nif->entries);
-		if (!l)
-			return NULL;
-		/* no worker needed: what waits the longest has long been answered or dropped */
-		n = container_of(l, struct neigh, lru);
-		if (n->n_wait)
-			return NULL;
-		neigh_free(t, n, NULL);
-	}
 	n = take_slot(t);
 	if (!n)
 		return NULL;
-	n->ip = ip;
+	memcpy(n->ip, ip, sizeof(n->ip));
 	n->nif = nif;
 	n->state = NEIGH_FAILED;
 	nif->count++;
+	nif->n_asked++;
 	table_add(&t->by_ip, &n->node, hash_of(t, nif->domain, ip));
-	lru_add(&nif->entries, &n->lru);
+	lru_add(&nif->asked, &n->lru);
 	return n;
+}
+
+struct neigh *neigh_get(struct neigh_table *t, struct neigh_if *nif, be32 ip)
+{
+	uint8_t key[16];
+
+	map4(ip, key);
+	return neigh_get16(t, nif, key, false);
+}
+
+struct neigh *neigh_get6(struct neigh_table *t, struct neigh_if *nif, const uint8_t ip[16])
+{
+	return neigh_get16(t, nif, ip, false);
 }
 
 /* ---- sending ---- */
@@ -228,18 +287,36 @@ static void arm(struct neigh_table *t, struct neigh *n, struct worker *w, nsec_t
 /* Asks for n: the first time everyone, when it was known only itself (RFC 4861 7.3.3). */
 static void ask(struct neigh_table *t, struct neigh *n, struct worker *w, nsec_t now)
 {
-	bool known = n->state == NEIGH_PROBE;
+	const struct mac *at = n->state == NEIGH_PROBE ? &n->mac : NULL;
+	be32 ip;
 
 	n->tries++;
-	arp_send(n->nif, w, ARP_REQUEST, known ? n->mac : MAC_BROADCAST, n->nif->address.addr,
-		 (struct mac){{0}}, n->ip);
+	if (memcmp(n->ip, mapped, sizeof(mapped))) {
+		neigh_solicit(n->nif, w, n->ip, at);
+	} else {
+		memcpy(&ip, n->ip + sizeof(mapped), sizeof(ip));
+		neigh_ask(n->nif, w, ip, at);
+	}
 	arm(t, n, w, now + NEIGH_RETRY);
+}
+
+/* Whether one more may be asked for: a bucket that drains at NEIGH_ASK_RATE. */
+static bool may_ask(struct neigh_if *nif, nsec_t now)
+{
+	const nsec_t each = NSEC_PER_SEC / NEIGH_ASK_RATE;
+
+	if (nif->asked_until < now)
+		nif->asked_until = now;
+	if (nif->asked_until - now > NSEC_PER_SEC)
+		return false;
+	nif->asked_until += each;
+	return true;
 }
 
 static void start_asking(struct neigh_table *t, struct neigh *n, struct worker *w, nsec_t now,
 			 enum neigh_state s)
 {
-	n->state = s;
+	set_state(n, s);
 	n->tries = 0;
 	ask(t, n, w, now);
 }
@@ -278,6 +355,8 @@ enum drop_reason neigh_output(struct neigh_table *t, struct neigh *n, struct wor
 	case NEIGH_FAILED:
 		if (n->confirmed && now < n->confirmed + NEIGH_FAILED_FOR)
 			return DROP_GW_UNREACHABLE;
+		if (!may_ask(n->nif, now))
+			return DROP_GW_ARP_QUEUE;
 		why = wait_for(n, w, k, origin);
 		if (why == DROP_NONE)
 			start_asking(t, n, w, now, NEIGH_INCOMPLETE);
@@ -297,19 +376,18 @@ enum drop_reason neigh_output(struct neigh_table *t, struct neigh *n, struct wor
 
 /* ---- answers ---- */
 
-static void confirm(struct neigh_table *t, struct neigh *n, struct worker *w, nsec_t now,
+void neigh_confirm(struct neigh_table *t, struct neigh *n, struct worker *w, nsec_t now,
 		    struct mac mac)
 {
 	struct neigh_if *nif = n->nif;
 	unsigned count = n->n_wait;
 
 	n->mac = mac;
-	n->state = NEIGH_REACHABLE_;
+	set_state(n, NEIGH_REACHABLE_);
 	n->confirmed = now;
 	n->n_wait = 0;
 	nif->waiting -= count;
 	wheel_stop(&t->wheel, &n->timer);
-	lru_touch(&nif->entries, &n->lru);
 	for (unsigned i = 0; i < count; i++)
 		neigh_emit(nif, w, n->wait[i].k, mac);
 }
@@ -331,9 +409,11 @@ void neigh_arp_input(struct neigh_table *t, struct neigh_if *nif, struct worker 
 	bool for_us = is_ours(nif, a->tpa);
 	if (spa && !is_ours(nif, spa) && prefix4_contains(nif->address, spa) &&
 	    !mac_is_group(sha) && !mac_is_zero(sha)) {
-		struct neigh *n = for_us ? neigh_get(t, nif, spa) : neigh_find(t, nif, spa);
+		uint8_t key[16];
+		map4(spa, key);
+		struct neigh *n = for_us ? neigh_get16(t, nif, key, true) : neigh_find16(t, nif, key);
 		if (n)
-			confirm(t, n, w, now, sha);
+			neigh_confirm(t, n, w, now, sha);
 	}
 	if (for_us && !nif->quiet && a->op == htobe16(ARP_REQUEST))
 		arp_send(nif, w, ARP_REPLY, sha, a->tpa, sha, spa);
@@ -356,7 +436,7 @@ static void due(void *arg, struct wheel_timer *timer)
 		ask(d->t, n, d->w, d->now);
 		return;
 	}
-	n->state = NEIGH_FAILED;
+	set_state(n, NEIGH_FAILED);
 	n->confirmed = d->now;
 	drop_waiting(n, d->w, d->now, DROP_GW_UNREACHABLE);
 }

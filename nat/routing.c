@@ -5,6 +5,7 @@
  * subnets of networks that are not routed are in the table only to be refused.  Nothing is
  * remembered about a packet, so fragments and TSO frames pass as they are.  Redirects are never
  * sent and, as ICMP that is forwarded, never obeyed here (RFC 1812 5.2.7.2 makes them optional).
+ * The table has both families; what is done with packets of IPv6 is in routing6.c.
  * Worker 0. */
 #include <string.h>
 
@@ -27,22 +28,33 @@ const struct route *routing_find(const struct nat *n, be32 dst)
 
 /* ---- what the table holds ---- */
 
+/* A route's key in the table, and its length. */
+static unsigned key_of_route(const struct route *r, uint8_t key[ROUTE_KEY_BYTES])
+{
+	if (r->six) {
+		memcpy(key, r->to6.addr, ROUTE_KEY_BYTES);
+		return r->to6.len;
+	}
+	key_of(r->to.addr, key);
+	return ROUTE_BITS4 + r->to.len;
+}
+
 static void enter(struct nat *n, struct route *r)
 {
 	uint8_t key[ROUTE_KEY_BYTES];
+	unsigned bits = key_of_route(r, key);
 
-	key_of(r->to.addr, key);
-	if (!r->in && r->leg && route_add(n->routes, key, ROUTE_BITS4 + r->to.len, r) == 0)
+	if (!r->in && r->leg && route_add(n->routes, key, bits, r) == 0)
 		r->in = true;
 }
 
 static void leave(struct nat *n, struct route *r)
 {
 	uint8_t key[ROUTE_KEY_BYTES];
+	unsigned bits = key_of_route(r, key);
 
-	key_of(r->to.addr, key);
 	if (r->in)
-		route_del(n->routes, key, ROUTE_BITS4 + r->to.len);
+		route_del(n->routes, key, bits);
 	*r = (struct route){0};
 }
 
@@ -73,8 +85,14 @@ void routing_enter(struct gateway *g)
 		return;
 	g->route[0] = (struct route){.leg = &g->leg, .to = own};
 	for (unsigned i = 0; i < c->n_routes; i++)
-		g->route[1 + i] = (struct route){&g->leg, c->routes[i].to, c->routes[i].via, false};
+		g->route[1 + i] = (struct route){.leg = &g->leg, .to = c->routes[i].to, .via = c->routes[i].via};
 	g->n_routes = 1 + c->n_routes;
+	for (unsigned i = 0; c->address6.len && i <= c->n_routes6; i++) {
+		struct route *r = &g->route[g->n_routes++];
+		*r = (struct route){.leg = &g->leg, .six = true, .to6 = i ? c->routes6[i - 1].to : c->address6};
+		if (i)
+			memcpy(r->via6, c->routes6[i - 1].via, sizeof(r->via6));
+	}
 	enter_all(g->nat);
 }
 

@@ -48,6 +48,9 @@ static enum drop_reason input(void *self, struct transit *t)
 	}
 	if (unlikely(u->dhcp && is_dhcp_answer(t->k)) && (mac_is_group(dst) || mac_eq(dst, u->nif.mac)))
 		return transit_hand_up(t, u->dhcp);
+	if (u->conf.address6.len && (t->k->flags & PKT_IP6) && t->k->l3_off == ETH_HLEN_ &&
+	    (mac_is_group(dst) || mac_eq(dst, u->nif.mac)))
+		return routing6_from_outside(u, t, mac_is_group(dst));
 	if (!mac_eq(dst, u->nif.mac))
 		return DROP_NONE; /* group addresses, and what is flooded for others */
 	if (likely((t->k->flags & PKT_IP4) && t->k->l3_off == ETH_HLEN_))
@@ -104,8 +107,13 @@ static void lost(struct neigh_if *nif, struct worker *w, nsec_t now, struct pkt 
 	struct uplink *u = container_of(nif, struct uplink, nif);
 	struct transit t = {.w = w, .now = now, .quiet = true};
 
-	if (!bucket_take(&u->icmp, now) ||
-	    (pkt_ip4(k)->src != u->conf.address.addr && routing_lost(u->nat, nif, w, now, k)))
+	if (!bucket_take(&u->icmp, now))
+		return;
+	if (k->flags & PKT_IP6) {
+		routing6_lost(u->nat, nif, k, w);
+		return;
+	}
+	if (pkt_ip4(k)->src != u->conf.address.addr && routing_lost(u->nat, nif, w, now, k))
 		return;
 	t.k = icmp_build_error(w, nif->address.addr, k, ICMP4_UNREACHABLE, ICMP4_UNREACH_HOST, 0);
 	if (!t.k)
@@ -127,6 +135,7 @@ static void set_conf(struct uplink *u, const struct uplink_conf *c)
 		u->conf.mtu = MTU_DEFAULT;
 	u->nif.mac = u->conf.mac;
 	u->nif.address = u->conf.address;
+	u->nif.address6 = u->conf.address6;
 	u->nif.mtu = u->conf.mtu;
 	u->nif.quiet = u->conf.shared;
 	ports_set_range(&u->ports, c->port_first, c->port_last);

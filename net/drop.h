@@ -71,9 +71,9 @@
 	X(GW_NO_ROUTE, "gw-no-route", "no uplink or route for the destination")                    \
 	X(GW_HOST_ONLY, "gw-host-only", "would leave a host-only network")                         \
 	X(GW_UNREACHABLE, "gw-unreachable", "next hop or guest does not answer ARP")               \
-	X(GW_ARP_QUEUE, "gw-arp-queue", "too many packets waiting for one ARP answer")             \
+	X(GW_ARP_QUEUE, "gw-arp-queue", "too many packets or questions waiting for an answer to ARP or ND")             \
 	X(GW_LOCAL_CLOSED, "gw-local-closed", "to a port of the gateway where nothing listens")    \
-	X(GW_TOO_BIG, "gw-too-big", "larger than the next MTU with DF set")                        \
+	X(GW_TOO_BIG, "gw-too-big", "larger than the next MTU, and not to be cut")                        \
 	X(GW_ND, "gw-nd", "neighbour discovery that RFC 4861 7.1 has us discard")                  \
 	X(GW_IPV6, "gw-ipv6", "IPv6 to a gateway that does not route it")                          \
 	X(NAT_PROTOCOL, "nat-protocol", "protocol that the NAT does not translate")                \

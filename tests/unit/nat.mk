@@ -1,6 +1,6 @@
 # nat/: the state table alone; the rest on the real switch with dummy ports.
-NAT_ALL := nat/nat.c nat/gateway.c nat/gateway6.c nat/icmp6.c net/nd.c nat/routing.c nat/route.c nat/uplink.c nat/napt.c nat/napt_icmp.c nat/icmp.c nat/frag.c nat/syn_wait.c \
-	nat/forward.c nat/flow.c nat/ports.c nat/neigh.c nat/tcp_track.c net/wheel.c net/wire.c net/addr.c
+NAT_ALL := nat/nat.c nat/gateway.c nat/gateway6.c nat/icmp6.c net/nd.c nat/routing.c nat/routing6.c nat/route.c nat/uplink.c nat/napt.c nat/napt_icmp.c nat/icmp.c nat/frag.c nat/syn_wait.c \
+	nat/forward.c nat/flow.c nat/ports.c nat/neigh.c nat/neigh_nd.c nat/tcp_track.c net/wheel.c net/wire.c net/addr.c
 NAT_BENCH = tests/unit/dummy.c $(NAT_ALL) $(SWITCH_ALL)
 
 UNIT += test_tcp_track test_ports test_napt test_gateway test_forward test_arp

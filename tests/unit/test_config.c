@@ -858,7 +858,7 @@ static void test_files(void **state)
 /* Every tests/config/bad/NAME.yaml is answered with NAME.err, to the letter. */
 static void test_bad_files(void **state)
 {
-	static const char *const names[] = {"typos", "contradictions", "unbuilt", "syntax", "modes", "vms"};
+	static const char *const names[] = {"typos", "contradictions", "unbuilt", "syntax", "modes", "vms", "ip6"};
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		char path[120], want[8000] = "", *said = NULL;
 		size_t size;
