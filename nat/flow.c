@@ -292,6 +292,11 @@ static uint32_t owner_of(const struct guest *g)
 	return g->node.hash | 1;
 }
 
+uint32_t flow_owner(const struct flow_table *t, domain_idx d, be32 addr)
+{
+	return guest_hash(t, d, addr) | 1;
+}
+
 void flow_map_unused(struct flow_table *t, struct mapping *m)
 {
 	struct guest *g = m->guest;

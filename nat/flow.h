@@ -170,6 +170,7 @@ void flow_end(struct flow_table *t, struct session *s); /* and its mapping, if t
 void flow_expire_at(struct flow_table *t, struct worker *w, struct session *s, nsec_t at);
 void flow_advance(struct flow_table *t, struct worker *w, nsec_t now);
 struct guest *flow_guest(const struct flow_table *t, domain_idx d, be32 addr);
+uint32_t flow_owner(const struct flow_table *t, domain_idx d, be32 addr); /* as nat/ports.h knows it */
 /* Ends the sessions for which `match` says so; returns how many. */
 size_t flow_end_if(struct flow_table *t, bool (*match)(const struct session *s, const void *arg),
 		   const void *arg);

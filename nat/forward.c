@@ -4,6 +4,9 @@
  * changed only by calls of the main thread, which waits for them, and may therefore be
  * read there.
  *
+ * Guests may ask for one as well (nat/portmap.h).  Such a grant takes nothing from anybody, and when it
+ * ends, its port is held for its guest like that of any mapping (nat/ports.h).
+ *
  * A forward that is deleted while it has sessions is retired: out of the tables, so that
  * nothing new comes in and its place can be given anew, but there until its last session has
  * ended.  What has ended is found by the next call that adds or deletes; until then its
@@ -78,12 +81,21 @@ static void enter(struct gateway *g, struct forward *f)
 	flow_map_enter(t, &f->m);
 }
 
+/* What a guest had outside is held for it: late packets must not reach a stranger. */
+static void release(struct gateway *g, struct forward *f)
+{
+	const struct flow_table *t = &g->nat->flow;
+	uint32_t owner = f->f.by ? flow_owner(t, f->m.domain, f->f.to) : 0;
+
+	ports_release(&f->m.up->ports, f->f.proto, f->f.listen_port, owner, t->now);
+}
+
 static void leave(struct gateway *g, struct forward *f)
 {
 	if (!f->m.in_out)
 		return;
 	flow_map_leave(&g->nat->flow, &f->m);
-	ports_release(&f->m.up->ports, f->f.proto, f->f.listen_port, 0, 0);
+	release(g, f);
 	f->m.up = NULL;
 }
 
@@ -93,7 +105,7 @@ static void release_retired(struct gateway *g, struct forward *f)
 	struct uplink *u = f->m.up;
 
 	if (u && !flow_map_out(&g->nat->flow, f->m.up_domain, f->m.proto, f->m.outside, f->m.oport))
-		ports_release(&u->ports, f->f.proto, f->f.listen_port, 0, 0);
+		release(g, f);
 	f->m.up = NULL;
 }
 
@@ -164,6 +176,7 @@ struct forward_call {
 	struct forward *dead; /* for main to free */
 	const struct gateway *owner;
 	size_t ended;
+	bool exactly; /* grants */
 	int result;
 };
 
@@ -220,6 +233,96 @@ int nat_forward_add(struct gateway *g, const struct nat_forward *f, char *ret_ow
 	return c.result;
 }
 
+/* ---- for guests ---- */
+
+/* Whether the port is only still taken by connections that an ended grant of the same guest has left. */
+static bool was_its_own(const struct gateway *g, const struct nat_forward *f)
+{
+	for (const struct forward *r = g->retired; r; r = r->next) {
+		if (r->f.by && same_place(&r->f, f) && r->f.to == f->to && r->f.in_leg == f->in_leg &&
+		    r->f.domain == f->domain && r->m.up == g->up)
+			return !flow_map_out(&g->nat->flow, g->up->domain, f->proto, g->up->conf.address.addr,
+					     htobe16(f->listen_port));
+	}
+	return false;
+}
+
+/* Marks the port of f as taken, or another; in f->listen_port. */
+static int choose_port(struct gateway *g, struct nat_forward *f, bool exactly, nsec_t now)
+{
+	struct ports *p = &g->up->ports;
+	struct ports_want want = {
+		.proto = f->proto,
+		.owner = flow_owner(&g->nat->flow, f->in_leg ? f->domain : g->leg.domain, f->to),
+		.random = nat_random(g->nat),
+		.now = now,
+	};
+	bool ours = f->listen_port >= PORTS_FIRST && f->listen_port >= p->first && f->listen_port <= p->last;
+
+	if (ours && (!ports_reserved(p, f->proto, f->listen_port, want.owner, now) || was_its_own(g, f))) {
+		ports_take(p, f->proto, f->listen_port);
+		return 0;
+	}
+	if (exactly)
+		return -EADDRINUSE;
+	int port = ports_pick(p, &want);
+	if (port < 0)
+		return -ENOSPC;
+	f->listen_port = (uint16_t)port;
+	return 0;
+}
+
+static int may_grant(const struct gateway *g)
+{
+	if (!g->up || !g->up->conf.address.addr)
+		return -ENETDOWN;
+	if (g->up->conf.proxied)
+		return -EPERM;
+	return g->n_grants < NAT_GRANTS_MAX ? 0 : -ENOSPC;
+}
+
+static void do_grant(struct worker *w, void *arg)
+{
+	struct forward_call *c = arg;
+	struct gateway *g = c->g;
+	struct forward **at = &g->forwards;
+
+	c->dead = reap(g);
+	c->result = may_grant(g);
+	if (!c->result)
+		c->result = choose_port(g, &c->f->f, c->exactly, worker_now(w));
+	if (c->result)
+		return;
+	while (*at)
+		at = &(*at)->next;
+	*at = c->f;
+	g->n_grants++;
+	enter(g, c->f);
+}
+
+int nat_forward_grant(struct gateway *g, const struct nat_forward *f, bool exactly, uint16_t *ret_port)
+{
+	struct forward_call c = {.g = g, .exactly = exactly};
+	struct nat_forward probe = *f;
+
+	probe.listen_port = 1; /* any will do */
+	if (!f->by || f->listen || !valid(g, &probe))
+		return -EINVAL;
+	c.f = calloc(1, sizeof(*c.f));
+	if (!c.f)
+		return -ENOMEM;
+	c.f->f = *f;
+	worker_call(g->nat->sw, NULL, do_grant, &c);
+	free_list(c.dead);
+	if (c.result)
+		free(c.f);
+	else
+		*ret_port = c.f->f.listen_port;
+	return c.result;
+}
+
+/* ---- ends ---- */
+
 static bool is_place(const struct nat_forward *a, const struct nat_forward *b)
 {
 	return same_place(a, b) && a->listen == b->listen;
@@ -231,7 +334,7 @@ static void do_del(struct worker *w, void *arg)
 	struct gateway *g = c->g;
 	struct forward **at = &g->forwards, *f;
 
-	(void)w;
+	g->nat->flow.now = worker_now(w);
 	while (*at && !is_place(&(*at)->f, c->del))
 		at = &(*at)->next;
 	if (!*at) {
@@ -240,7 +343,7 @@ static void do_del(struct worker *w, void *arg)
 	}
 	f = *at;
 	*at = f->next;
-	g->n_forwards--;
+	f->f.by ? g->n_grants-- : g->n_forwards--;
 	flow_map_retire(&g->nat->flow, &f->m);
 	f->next = g->retired;
 	g->retired = f;

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "nat/internal.h"
+#include "nat/portctl.h"
 
 #define PORT_DNS 53u
 #define PORT_DHCP_SERVER 67u
@@ -99,6 +100,10 @@ static enum drop_reason local_udp(struct gateway *g, struct transit *t)
 		return to_service(g, t, GATEWAY_DHCP);
 	case PORT_DNS:
 		return to_service(g, t, GATEWAY_DNS);
+	case PORTCTL_PORT:
+		if (g->sink[GATEWAY_PORTCTL])
+			return transit_hand_up(t, g->sink[GATEWAY_PORTCTL]);
+		/* fall through */
 	default:
 		icmp_error(g->nat, &t->leg->nif, &g->icmp, t, ICMP4_UNREACHABLE, ICMP4_UNREACH_PORT, 0);
 		return DROP_GW_LOCAL_CLOSED;

@@ -187,10 +187,10 @@ int gateway_set_uplink(struct gateway *g, struct uplink *u, char *ret_owner);
 
 /* Services.  The sink's function runs on the main thread and owns the packet: a whole
  * frame, parsed, from a guest to UDP port 67 or 53 of the gateway (or broadcast), DNS over IPv6 as well;
- * for GATEWAY_RA a router solicitation.  Answers are
+ * for GATEWAY_RA a router solicitation, for GATEWAY_PORTCTL what comes to port 5351.  Answers are
  * built as frames and sent with sw_slow_down(gateway_port(g), gateway_domain(g), k).
- * sink must live until it is replaced; NULL = none (SVC_OFF). */
-enum gateway_service { GATEWAY_DHCP, GATEWAY_DNS, GATEWAY_RA, GATEWAY_SERVICES };
+ * sink must live until it is replaced; NULL = none (SVC_OFF; GATEWAY_PORTCTL: a closed port). */
+enum gateway_service { GATEWAY_DHCP, GATEWAY_DNS, GATEWAY_RA, GATEWAY_PORTCTL, GATEWAY_SERVICES };
 void gateway_set_sink(struct gateway *g, enum gateway_service s, struct slow_sink *sink);
 /* TCP/53 at the gateway's and the DNS address is translated to this server through
  * the uplink; 0 = refused with RST. */
@@ -219,13 +219,21 @@ struct nat_forward {
 	uint16_t to_port;
 	bool in_leg;       /* `to` is in this domain of the gateway's, and not in its first */
 	domain_idx domain;
+	uint8_t by; /* 0: people; else the enum portctl_protocols that the guest at `to` asked by */
 };
-#define NAT_FORWARDS_MAX 4096 /* of one gateway */
+#define NAT_FORWARDS_MAX 4096 /* of one gateway, by people */
+#define NAT_GRANTS_MAX 1024   /* and by guests */
 /* -EADDRINUSE: the port is a forward's of network *ret_owner (NAT_NAME_MAX bytes, may be
  * NULL); a guest's mapping that happens to have the port gives way.  -EADDRNOTAVAIL: listen
  * is not the uplink's address.  -EINVAL, -ENOSPC, -ENOMEM.  Without an uplink the forward waits for
  * one. */
 int nat_forward_add(struct gateway *g, const struct nat_forward *f, char *ret_owner);
+/* Likewise for a guest, at the uplink's address, and without harm to anyone: no port that somebody
+ * has, that is held or in a block, none below 1024 or outside the uplink's range.
+ * f->listen_port is the port it would like, 0 for any; *ret_port is what it got.  exactly: that one or
+ * none.  -EADDRINUSE, -ENOSPC (no port, or NAT_GRANTS_MAX), -ENETDOWN (no uplink, or no address there),
+ * -EPERM (the address outside is the host's: proxied), -EINVAL, -ENOMEM. */
+int nat_forward_grant(struct gateway *g, const struct nat_forward *f, bool exactly, uint16_t *ret_port);
 /* By proto, listen and listen_port.  Nothing new comes in; its sessions go on until they end.
  * -ENOENT. */
 int nat_forward_del(struct gateway *g, const struct nat_forward *f);

@@ -11,6 +11,7 @@
  *	syn_wait.c  SYNs from outside that nobody has asked for
  *	icmp.c      ICMP and RST of our own, rate-limited
  *	forward.c   forwards
+ *	portmap.c   those that guests ask for (main thread)
  *	nat.c       the object that owns the tables; time; lists for people
  *	flow.c, ports.c, neigh.c, tcp_track.c   what is remembered
  *
@@ -151,7 +152,7 @@ struct gateway {
 	be32 dns_upstream;
 	struct forward *forwards;
 	struct forward *retired; /* deleted, with sessions that go on */
-	uint32_t n_forwards, n_sessions;
+	uint32_t n_forwards, n_grants, n_sessions;
 	struct token_bucket icmp;
 };
 

@@ -94,7 +94,7 @@
 	X(NAT_CHECKSUM, "nat-checksum", "wrong L4 checksum in a packet the NAT must trust")        \
 	/* services */                                                                             \
 	X(SVC_QUEUE, "svc-queue", "the services' queue was full")                                  \
-	X(SVC_MALFORMED, "svc-malformed", "DHCP or DNS message that does not parse")               \
+	X(SVC_MALFORMED, "svc-malformed", "message to a service that does not parse")              \
 	X(SVC_SHARE, "svc-share", "DNS query of a guest that has its share in flight")             \
 	X(SVC_STRAY, "svc-stray", "DNS answer that no question waits for")                         \
 	X(SVC_OFF, "svc-off", "DHCP or DNS to a network that does not serve it")
