@@ -23,6 +23,7 @@ enum port_type { PORT_TAP, PORT_NETDEV, PORT_DGRAM, PORT_STREAM, PORT_UDP, PORT_
 enum port_role { ROLE_SERVER, ROLE_CLIENT };
 enum host_mode { HOST_UNSET, HOST_EXCLUDE, HOST_SHARE };
 enum ip_proto_cfg { PROTO_TCP = 6, PROTO_UDP = 17 };
+enum port_control { CONTROL_NAT_PMP = 1, CONTROL_PCP = 2, CONTROL_UPNP = 4 }; /* as nat/portctl.h has them */
 enum nat_filtering { FILTER_ENDPOINT_INDEPENDENT, FILTER_ADDRESS_DEPENDENT, FILTER_ADDRESS_AND_PORT_DEPENDENT };
 
 struct cfg_reservation {
@@ -101,6 +102,8 @@ struct cfg_network {
 	enum nat_filtering filtering;
 	uint32_t udp_timeout_s, tcp_established_s, tcp_transitory_s, icmp_timeout_s;
 	uint32_t sessions_per_guest, mappings_per_guest, ports_per_guest, new_sessions_per_s, port_block;
+	uint32_t port_control; /* bits of enum port_control */
+	uint32_t port_control_mappings; /* of one guest */
 };
 struct cfg_port {
 	char *name;

@@ -672,6 +672,16 @@ static be32 default_gateway(const struct cfg_network *net)
 	return net->mode == MODE_HOST_ONLY || net->mode == MODE_NAT_PER_VM ? htobe32(host32(first) + 1) : first;
 }
 
+/* A port opened on the host's own sockets would be the host's, and not the guest's to ask for. */
+static void check_port_control(struct check *k, const struct cfg_network *net, struct node *n,
+			       const struct cfg_uplink *u)
+{
+	struct node *nat = node_get(n, "nat"), *at = nat ? node_get(nat, "port-control") : NULL;
+	if (at && net->port_control && u && u->type == UPLINK_HOST && !net->n_backups)
+		diag_at(k->d, at, "'port-control' does not go through uplink '%s': a port there is the host's own; "
+			"use an uplink of type interface or network", u->name);
+}
+
 #define VM_SUBNET 0x0a000200u /* 10.0.2.0/24 */
 
 static void check_served_network(struct check *k, size_t i)
@@ -698,6 +708,7 @@ static void check_served_network(struct check *k, size_t i)
 	if (net->mode == MODE_HOST_ONLY)
 		check_host_only(k, net, n);
 	check_services(k, net, n);
+	check_port_control(k, net, n, u);
 	struct prefix6 subnet6 = {.len = 0};
 	if (net->has_subnet6)
 		subnet6 = net->subnet6;

@@ -27,6 +27,7 @@ struct lease;
 struct lease_store;
 struct dhcp_server;
 struct ra_server;
+struct portmap;
 struct dns_server;
 struct dns_names;
 struct dns_transport;
@@ -43,7 +44,9 @@ struct run_network {
 	struct dhcp_server *dhcp;
 	struct dns_transport *upstream; /* its own, for listed servers; else NULL */
 	struct ra_server *ra; /* NULL: no IPv6 */
-	struct slow_sink dhcp_sink, dns_answer_sink, ra_sink;
+	struct portmap *portmap; /* NULL: guests open no ports */
+	struct loop_timer *portmap_timer;
+	struct slow_sink dhcp_sink, dns_answer_sink, ra_sink, portctl_sink;
 	struct run_network *next;
 };
 struct run_uplink {
@@ -140,6 +143,16 @@ int forwards_sync(struct daemon *d, struct run_network *n, FILE *err);
 /* A guest got an address under this name: forwards to the name follow it. */
 void forwards_follow(struct daemon *d, struct run_network *n, const char *hostname);
 void forwards_end(struct daemon *d, struct run_network *n);
+
+/* ---- ctl/port_control.c: ports that guests open to themselves ---- */
+
+/* As the network's config says: begun, changed or ended. */
+int port_control_network(struct daemon *d, struct run_network *n);
+void port_control_end(struct daemon *d, struct run_network *n);
+void port_control_uplink(struct run_network *n); /* it is about to be another */
+void port_control_leg(struct run_network *n, domain_idx domain); /* about to go */
+/* A forward of the config wants this port of the uplink: no guest keeps it.  true: one had it. */
+bool port_control_yield(struct daemon *d, const struct uplink *u, uint8_t proto, uint16_t port);
 
 /* ---- ctl/ports.c: a port of the config becomes a port of the switch ---- */
 

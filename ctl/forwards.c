@@ -49,7 +49,7 @@ static void collect_forward(void *arg, const struct nat_forward *f)
 {
 	struct forward_list *l = arg;
 
-	if (l->n < l->room)
+	if (!f->by && l->n < l->room) /* guests' are ctl/port_control.c's */
 		l->f[l->n++] = *f;
 }
 
@@ -84,6 +84,10 @@ static int add_forward(struct daemon *d, struct run_network *n, const struct nat
 	char owner[NAT_NAME_MAX] = "", at[IP4_PORT_STRLEN];
 	int r = nat_forward_add(n->gateway, f, owner);
 
+	if (r == -EADDRINUSE && port_control_yield(d, gateway_uplink(n->gateway), f->proto, f->listen_port)) {
+		owner[0] = 0;
+		r = nat_forward_add(n->gateway, f, owner);
+	}
 	if (!r && h) {
 		r = uplink_host_forward_add(h, f->proto, f->listen, f->listen_port, f->listen_port);
 		if (r)

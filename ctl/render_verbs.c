@@ -20,7 +20,8 @@ TABLE(port_columns, {"PORT", "name"}, {"TYPE", "type"}, {"NETWORK", "network"},
       {"DROPS", "drops", RENDER_SUM});
 TABLE(uplink_columns, {"UPLINK", "name"}, {"TYPE", "type"}, {"STATE", "state", RENDER_STATE},
       {"INTERFACE", "interface"}, {"ADDRESS", "address"}, {"GATEWAY", "gateway"}, {"REASON", "reason"});
-TABLE(forward_columns, {"NETWORK", "network"}, {"PROTO", "proto"}, {"LISTEN", "listen"}, {"TO", "to"});
+TABLE(forward_columns, {"NETWORK", "network"}, {"PROTO", "proto"}, {"LISTEN", "listen"}, {"TO", "to"},
+      {"SOURCE", "source"}, {"EXPIRES", "expires", RENDER_DURATION});
 TABLE(mac_columns, {"MAC", "mac"}, {"VLAN", "vlan", RENDER_NUMBER}, {"NETWORK", "network"},
       {"PORT", "port"}, {"AGE", "age", RENDER_DURATION}, {"STATIC", "static", RENDER_YESNO});
 TABLE(lease_columns, {"ADDRESS", "address"}, {"MAC", "mac"}, {"HOSTNAME", "hostname"},
@@ -169,6 +170,7 @@ void render_net_show(struct render *r, json_t *result, const struct request *q)
 	SHOW_FIELDS(r, result, fields);
 	print_part(r, result, "pool", "addresses");
 	print_part(r, result, "nat", "NAT");
+	print_part(r, result, "port_control", "ports opened by guests");
 	if (json_array_size(json_object_get(result, "reservations")))
 		SHOW_TABLE(r, json_object_get(result, "reservations"), reservations, "");
 	if (json_array_size(json_object_get(result, "forward")))

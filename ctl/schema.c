@@ -59,6 +59,13 @@ static const struct choice filterings[] = {
 	{},
 };
 
+static const struct choice port_controls[] = {
+	{"nat-pmp", CONTROL_NAT_PMP},
+	{"pcp", CONTROL_PCP},
+	{"upnp", CONTROL_UPNP, "it needs TCP of the gateway's own"},
+	{},
+};
+
 static const struct field control_fields[] = {
 	{"socket", F_PATH, AT(config, control_socket), .max = SUN_PATH_MAX,
 	 .help = "where vswitchctl connects; default: `/run/vswitchd/control.sock`, without root "
@@ -198,6 +205,12 @@ static const struct field nat_fields[] = {
 	{"port-block", F_U32, AT(cfg_network, port_block), .max = 4096, .dflt = "0",
 	 .help = "outside ports are given in runs of so many to one guest, at most 16 runs (RFC 7422); "
 		 "0: singly"},
+	{"port-control", F_FLAGS, AT(cfg_network, port_control), .choices = port_controls,
+	 .help = "by which protocols guests may open outside ports to themselves: NAT-PMP (RFC 6886) and PCP "
+		 "(RFC 6887) at UDP port 5351 of the gateway; default: none; not through uplinks "
+		 "of type host"},
+	{"port-control-mappings", F_U32, AT(cfg_network, port_control_mappings), .min = 1, .max = 1024,
+	 .dflt = "32", .help = "ports that one guest may open so; a network has at most 1024"},
 };
 static SCHEMA(schema_nat, nat_fields, .what = "nat", .block = true);
 

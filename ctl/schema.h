@@ -23,6 +23,7 @@ enum field_kind {
 	F_WORKERS,
 	F_BOOL,
 	F_ENUM,
+	F_FLAGS, /* a word or a list of them, a bit each */
 	F_VLAN,
 	F_NAME,
 	F_STRING,

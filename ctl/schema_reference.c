@@ -8,7 +8,7 @@ static void reference_value(const struct schema *s, const struct field *f, FILE 
 	char list[200], lo[16], hi[16];
 	if (f->choices) {
 		value_choices(f->choices, list, sizeof(list));
-		fprintf(out, "%s", list);
+		fprintf(out, "%s%s", f->kind == F_FLAGS ? "list of " : "", list);
 	} else if (f->kind == F_DURATION) {
 		value_print_time(f->min, lo, sizeof(lo));
 		value_print_time(f->max, hi, sizeof(hi));

@@ -113,7 +113,7 @@ void value_choices(const struct choice *c, char *buf, size_t size)
 						 c->name);
 }
 
-static int read_enum(const struct field *f, struct node *n, void *base, struct diag *d)
+static int read_choice(const struct field *f, struct node *n, uint32_t *ret, struct diag *d)
 {
 	const char *names[8], *meant;
 	char list[160];
@@ -126,8 +126,7 @@ static int read_enum(const struct field *f, struct node *n, void *base, struct d
 			diag_at(d, n, "%s '%s' is not built yet: %s", f->key, c->name, c->why_not);
 			return -EINVAL;
 		}
-		if (f->offset != UINT16_MAX) /* a value that can only be one is not kept */
-			*(uint32_t *)field_at(f, base) = c->value;
+		*ret = c->value;
 		return 0;
 	}
 	value_choices(f->choices, list, sizeof(list));
@@ -137,6 +136,29 @@ static int read_enum(const struct field *f, struct node *n, void *base, struct d
 	else
 		diag_at(d, n, "unknown %s '%s' (one of %s)", f->key, n->text, list);
 	return -EINVAL;
+}
+
+static int read_enum(const struct field *f, struct node *n, void *base, struct diag *d)
+{
+	uint32_t unused; /* a value that can only be one is not kept */
+	return read_choice(f, n, f->offset == UINT16_MAX ? &unused : field_at(f, base), d);
+}
+
+static int read_flags(const struct field *f, struct node *n, void *base, struct diag *d)
+{
+	uint32_t flags = 0, one;
+	for (size_t i = 0; i < (n->kind == NODE_LIST ? n->n : 1); i++) {
+		struct node *word = n->kind == NODE_LIST ? n->kid[i] : n;
+		if (word->kind != NODE_SCALAR) {
+			diag_at(d, word, "'%s' takes a word or a list of them", f->key);
+			return -EINVAL;
+		}
+		if (read_choice(f, word, &one, d) < 0)
+			return -EINVAL;
+		flags |= one;
+	}
+	*(uint32_t *)field_at(f, base) = flags;
+	return 0;
 }
 
 static int read_vlan(const struct field *f, struct node *n, void *base, struct diag *d)
@@ -752,6 +774,7 @@ const struct kind schema_kinds[F_KINDS] = {
 	[F_WORKERS] = {"number or `auto`", read_workers, S_U32},
 	[F_BOOL] = {"true or false", read_bool, S_BOOL},
 	[F_ENUM] = {"word", read_enum, S_U32},
+	[F_FLAGS] = {"list of words", read_flags, S_U32, true},
 	[F_VLAN] = {"number", read_vlan, S_U16},
 	[F_NAME] = {"name", read_name, S_STRING},
 	[F_STRING] = {"text", read_string, S_STRING},

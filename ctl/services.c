@@ -517,6 +517,7 @@ static int set_uplink(struct daemon *d, struct run_network *n, FILE *err)
 
 	if (gateway_uplink(n->gateway) == up)
 		return 0;
+	port_control_uplink(n);
 	forwards_end(d, n); /* forwards_sync() makes them anew at the new one */
 	r = gateway_set_uplink(n->gateway, up, owner);
 	if (r == -EADDRINUSE)
@@ -579,6 +580,8 @@ int services_network(struct daemon *d, struct run_network *n, const struct cfg_n
 	}
 	if (!r)
 		r = set_ra(d, n);
+	if (!r)
+		r = port_control_network(d, n);
 	if (!r && n->cfg->dns) {
 		clear_static_names(d, n);
 		set_names(d, n);
@@ -595,6 +598,7 @@ void services_network_end(struct daemon *d, struct run_network *n)
 	if (!n->gateway)
 		return;
 	forwards_end(d, n);
+	port_control_end(d, n);
 	vm_network_end(d, n);
 	gateway_set_sink(n->gateway, GATEWAY_DNS, NULL);
 	end_ra(n);

@@ -6,6 +6,8 @@
 
 #include "dhcp/lease.h"
 #include "nat/gateway.h"
+#include "nat/portmap.h"
+#include "net/clock.h"
 
 static const char *const mode_names[] = {
 	[MODE_INTERNAL] = "internal", [MODE_BRIDGED] = "bridged", [MODE_HOST_ONLY] = "host-only",
@@ -132,6 +134,28 @@ static void set_nat(json_t *o, const struct cfg_network *n)
 	json_object_set_new(o, "nat", p);
 }
 
+/* What guests have asked for, and how often each answer was given. */
+static void set_port_control(json_t *o, const struct run_network *n)
+{
+	json_t *p, *protocols, *answers;
+	if (!n->portmap)
+		return;
+	p = json_object();
+	protocols = json_array();
+	answers = json_object();
+	for (uint8_t by = PORTCTL_NATPMP; by <= PORTCTL_UPNP; by = (uint8_t)(by << 1))
+		if (portmap_get_conf(n->portmap)->protocols & by)
+			json_array_append_new(protocols, verbs_text(portmap_source(by)));
+	for (enum portctl_result r = PORTCTL_SUCCESS; r < PORTCTL_RESULTS; r++)
+		if (portmap_answers(n->portmap, r))
+			verbs_set_int(answers, portctl_result_name(r), portmap_answers(n->portmap, r));
+	json_object_set_new(p, "protocols", protocols);
+	verbs_set_int(p, "mappings", portmap_count(n->portmap));
+	verbs_set_int(p, "mappings_per_guest", portmap_get_conf(n->portmap)->per_guest);
+	json_object_set_new(p, "answers", answers);
+	json_object_set_new(o, "port_control", p);
+}
+
 int verb_net_show(struct rpc_call *c)
 {
 	struct daemon *d = call_daemon(c);
@@ -146,6 +170,7 @@ int verb_net_show(struct rpc_call *c)
 	set_reservations(c->result, r->cfg);
 	verbs_set_ip(c->result, "dns_address", r->cfg->dns_address);
 	set_nat(c->result, r->cfg);
+	set_port_control(c->result, r);
 	json_object_set_new(c->result, "forward", verbs_forward_list(d, r));
 	return 0;
 }
@@ -228,6 +253,26 @@ static json_t *forward_object(const struct cfg_network *n, const struct cfg_forw
 	verbs_set_text(o, "listen", listen);
 	verbs_set_text(o, "to", to);
 	verbs_set_text(o, "port", f->port);
+	verbs_set_text(o, "source", "config");
+	json_object_set_new(o, "expires", json_null());
+	return o;
+}
+
+/* One that a guest has asked for. */
+static json_t *mapping_object(struct daemon *d, const struct run_network *n, const struct portmap_row *m)
+{
+	const struct run_port *vm = vm_of_domain(d, m->guest.domain);
+	nsec_t now = clock_now();
+	char listen[LISTEN_STRLEN], to[IP4_PORT_STRLEN];
+	json_t *o = json_object();
+	snprintf(listen, sizeof(listen), ":%u", m->outside_port);
+	verbs_set_text(o, "network", n->cfg->name);
+	verbs_set_text(o, "proto", proto_name(m->proto));
+	verbs_set_text(o, "listen", listen);
+	verbs_set_text(o, "to", ip4_port_format(m->guest.addr, m->inside_port, to));
+	verbs_set_text(o, "port", vm ? vm->cfg->name : NULL);
+	verbs_set_text(o, "source", portmap_source(m->by));
+	verbs_set_int(o, "expires", m->expires > now ? (m->expires - now + NSEC_PER_SEC - 1) / NSEC_PER_SEC : 0);
 	return o;
 }
 
@@ -241,6 +286,9 @@ json_t *verbs_forward_list(struct daemon *d, const struct run_network *only)
 			continue;
 		for (size_t j = 0; j < n->n_forwards; j++)
 			json_array_append_new(list, forward_object(n, &n->forwards[j]));
+		const struct run_network *r = daemon_network(d, n->name);
+		for (uint32_t j = 0; r && j < portmap_count(r->portmap); j++)
+			json_array_append_new(list, mapping_object(d, r, portmap_at(r->portmap, j)));
 	}
 	return list;
 }
@@ -313,6 +361,9 @@ int verb_forward_del(struct rpc_call *c)
 	if (!r || parse_key(c, &key))
 		return -1;
 	const struct cfg_forward *f = find_forward(r->cfg, &key);
+	if (!f && r->portmap && !key.listen && key.last == key.port &&
+	    portmap_evict(r->portmap, (uint8_t)key.proto, key.port, rpc_bool(c, "kill")))
+		return 0;
 	if (!f)
 		return rpc_bool(c, "if_exists")
 			       ? 0

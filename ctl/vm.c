@@ -112,6 +112,8 @@ void vm_end(struct daemon *d, struct run_port *p)
 	if (p->domain == DOMAIN_NONE)
 		return;
 	shut(p);
+	if (p->vm)
+		port_control_leg(p->vm, p->domain);
 	if (p->vm && p->vm->gateway)
 		gateway_leg_del(p->vm->gateway, p->domain);
 	sw_slow_drain(d->sw); /* what is on its way up finds its server yet */

@@ -1,0 +1,147 @@
+/* Ports that guests open to themselves: NAT-PMP and PCP of a network, from the gateway's port 5351 to
+ * the table of nat/portmap.h and back.
+ *
+ * Requests come by the gateway's sink like DHCP and DNS.  The network's one timer is armed for the
+ * mapping that expires first.  What cannot be answered at all is refused as SVC_MALFORMED. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "ctl/daemon.h"
+#include "dhcp/dns_udp.h" /* a UDP datagram in its frame */
+#include "nat/gateway.h"
+#include "nat/portmap.h"
+#include "net/clock.h"
+#include "net/wire.h"
+
+_Static_assert((unsigned)CONTROL_NAT_PMP == PORTCTL_NATPMP && (unsigned)CONTROL_PCP == PORTCTL_PCP &&
+	       (unsigned)CONTROL_UPNP == PORTCTL_UPNP, "the config's bits are the codecs'");
+
+static void arm(struct run_network *n)
+{
+	nsec_t next = portmap_next(n->portmap), now = clock_now();
+
+	if (next)
+		loop_timer_arm(n->portmap_timer, next > now ? next - now : 0);
+	else
+		loop_timer_stop(n->portmap_timer);
+}
+
+static void expire(void *arg)
+{
+	struct run_network *n = arg;
+
+	portmap_advance(n->portmap, clock_now());
+	arm(n);
+}
+
+static void answer(struct run_network *n, const struct pkt *k, const struct dns_udp *u, const void *msg, size_t len)
+{
+	struct wire w = wire_reader(msg, len);
+	struct dns_udp back = {
+		.src_mac = gateway_get_conf(n->gateway)->mac, .dst_mac = u->src_mac,
+		.src = u->dst, .dst = u->src, .sport = u->dport, .dport = u->sport,
+	};
+	struct pkt *a = dns_udp_build(sw_main_pool(n->daemon->sw), &back, msg, len, wire_get_u16(&w));
+
+	if (a)
+		sw_slow_down(gateway_port(n->gateway), k->domain, a);
+}
+
+/* false: nothing can be answered. */
+static bool serve(struct run_network *n, const struct pkt *k)
+{
+	uint8_t msg[DNS_UDP_MAX], out[PORTCTL_MSG_MAX];
+	struct portctl_request q;
+	struct portctl_response r;
+	struct dns_udp u;
+	int len = dns_udp_read(k, &u, msg, sizeof(msg));
+
+	if (len < 0 || u.six ||
+	    portctl_parse(msg, (size_t)len, portmap_get_conf(n->portmap)->protocols, &q))
+		return false;
+	const struct portmap_guest who = {k->domain, u.src};
+	portmap_request(n->portmap, &who, &q, clock_now(), &r);
+	size_t size = portctl_build(&q, msg, (size_t)len, &r, out, sizeof(out));
+	if (size)
+		answer(n, k, &u, out, size);
+	arm(n);
+	return true;
+}
+
+static void receive(void *arg, struct pkt *k)
+{
+	struct run_network *n = arg;
+
+	if (!n->portmap || !serve(n, k))
+		sw_slow_refuse(k, DROP_SVC_MALFORMED);
+	pkt_free(sw_main_pool(n->daemon->sw), k);
+}
+
+static int begin(struct daemon *d, struct run_network *n, const struct portmap_conf *c)
+{
+	n->portmap_timer = loop_timer_new(d->loop, expire, n);
+	n->portmap = n->portmap_timer ? portmap_new(n->gateway, c, clock_now()) : NULL;
+	if (n->portmap)
+		return 0;
+	loop_timer_free(n->portmap_timer);
+	n->portmap_timer = NULL;
+	return -ENOMEM;
+}
+
+static void set_sink(struct daemon *d, struct run_network *n, bool on)
+{
+	n->portctl_sink = (struct slow_sink){receive, n};
+	gateway_set_sink(n->gateway, GATEWAY_PORTCTL, on ? &n->portctl_sink : NULL);
+	if (!on)
+		sw_slow_drain(d->sw); /* what is on its way up names the sink */
+}
+
+int port_control_network(struct daemon *d, struct run_network *n)
+{
+	struct portmap_conf c = {n->cfg->port_control, n->cfg->port_control_mappings};
+	int r = 0;
+
+	if (!c.protocols) {
+		port_control_end(d, n);
+		return 0;
+	}
+	if (n->portmap)
+		portmap_set_conf(n->portmap, &c, clock_now());
+	else
+		r = begin(d, n, &c);
+	if (!r)
+		set_sink(d, n, c.protocols & (PORTCTL_NATPMP | PORTCTL_PCP));
+	if (!r)
+		arm(n);
+	return r;
+}
+
+void port_control_end(struct daemon *d, struct run_network *n)
+{
+	if (!n->portmap)
+		return;
+	set_sink(d, n, false);
+	portmap_free(n->portmap);
+	loop_timer_free(n->portmap_timer);
+	n->portmap = NULL;
+	n->portmap_timer = NULL;
+}
+
+void port_control_uplink(struct run_network *n)
+{
+	portmap_reset(n->portmap, clock_now());
+}
+
+void port_control_leg(struct run_network *n, domain_idx domain)
+{
+	portmap_end_domain(n->portmap, domain);
+}
+
+bool port_control_yield(struct daemon *d, const struct uplink *u, uint8_t proto, uint16_t port)
+{
+	for (struct run_network *n = d->networks; n; n = n->next) {
+		if (n->portmap && gateway_uplink(n->gateway) == u && portmap_evict(n->portmap, proto, port, true))
+			return true;
+	}
+	return false;
+}
