@@ -2,10 +2,13 @@
 #include "nat/flow.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 #include "nat/internal.h"
 
 #define CACHE_LINE 64
+#define HOLDER_OUTSIDE SW_PORTS_MAX /* its place among the holders */
+#define EVICT_FOR_PORT 8u /* sessions that may end for one outside port */
 #define FLOW_TICK (500 * NSEC_PER_MSEC)
 /* Usual, for the size of the mappings' tables: buckets spread over more pages than they fill are
  * resident all the same.  Fewer sessions make longer chains for first packets, no less room. */
@@ -23,7 +26,8 @@ int flow_init(struct flow_table *t, uint32_t max, nsec_t now)
 	    table_init(&t->by_addr, max) < 0 ||
 	    pool_init(&t->sessions, sizeof(struct session), max) < 0 ||
 	    pool_init(&t->mappings, sizeof(struct mapping), max) < 0 ||
-	    pool_init(&t->guests, sizeof(struct guest), max) < 0) {
+	    pool_init(&t->guests, sizeof(struct guest), max) < 0 ||
+	    !(t->holder = calloc(HOLDER_OUTSIDE + 1, sizeof(*t->holder)))) {
 		flow_fini(t);
 		return -ENOMEM;
 	}
@@ -35,6 +39,8 @@ void flow_fini(struct flow_table *t)
 	struct table *tables[] = {&t->in, &t->out, &t->map_in, &t->map_out, &t->by_addr};
 	struct pool *pools[] = {&t->sessions, &t->mappings, &t->guests};
 
+	free(t->holder);
+	t->holder = NULL;
 	for (unsigned i = 0; i < ARRAY_SIZE(tables); i++)
 		table_fini(tables[i]);
 	for (unsigned i = 0; i < ARRAY_SIZE(pools); i++)
@@ -189,22 +195,21 @@ struct guest *flow_guest(const struct flow_table *t, domain_idx d, be32 addr)
 	return NULL;
 }
 
-static struct guest *guest_get(struct flow_table *t, domain_idx d, be32 addr)
+/* Its lists are made when it first has something, so that pages nobody needs stay untouched. */
+static struct holder *holder_of(struct flow_table *t, port_idx p)
 {
-	struct guest *g = flow_guest(t, d, addr);
+	struct holder *h = &t->holder[p < HOLDER_OUTSIDE ? p : HOLDER_OUTSIDE];
 
-	if (g)
-		return g;
-	g = pool_get(&t->guests);
-	if (!g)
-		return NULL;
-	g->addr = addr;
-	g->domain = d;
-	g->port = PORT_NONE;
-	lru_init(&g->sessions);
-	lru_add(&t->heavy[0], &g->by_class);
-	table_add(&t->by_addr, &g->node, guest_hash(t, d, addr));
-	return g;
+	for (unsigned i = 0; !h->guests[0].head.next && i < FLOW_HEAVY_CLASSES; i++)
+		lru_init(&h->guests[FLOW_HEAVY_CLASSES - 1 - i]);
+	return h;
+}
+
+static unsigned class_of(uint32_t n)
+{
+	unsigned class = n ? 31 - (unsigned)__builtin_clz(n) : 0;
+
+	return class < FLOW_HEAVY_CLASSES ? class : FLOW_HEAVY_CLASSES - 1;
 }
 
 static void blocks_release(struct guest *g)
@@ -224,32 +229,55 @@ static void guest_forget_idle(struct flow_table *t, struct guest *g)
 	pool_put(&t->guests, g);
 }
 
+/* Keeps a holder in the list of its class while it has sessions. */
+static void holder_count(struct flow_table *t, struct holder *h, int by)
+{
+	h->n_sessions += (uint32_t)by;
+	unsigned class = class_of(h->n_sessions);
+	if (h->n_sessions && h->by_class.next && class == h->class)
+		return;
+	h->class = (uint8_t)class;
+	lru_del(&h->by_class);
+	if (h->n_sessions)
+		lru_add(&t->heavy[class], &h->by_class);
+}
+
 /* Keeps a guest in the list of its class; with nothing left it is forgotten. */
 static void guest_count(struct flow_table *t, struct guest *g, int by)
 {
+	struct holder *h = holder_of(t, g->holder);
+
+	holder_count(t, h, by);
 	g->n_sessions += (uint32_t)by;
 	if (!g->n_sessions) {
 		guest_forget_idle(t, g);
 		return;
 	}
-	unsigned class = 31 - (unsigned)__builtin_clz(g->n_sessions);
-	if (class >= FLOW_HEAVY_CLASSES)
-		class = FLOW_HEAVY_CLASSES - 1;
+	unsigned class = class_of(g->n_sessions);
 	if (class == g->class)
 		return;
 	g->class = (uint8_t)class;
 	lru_del(&g->by_class);
-	lru_add(&t->heavy[class], &g->by_class);
+	lru_add(&h->guests[class], &g->by_class);
+}
+
+static struct holder *heaviest(const struct flow_table *t)
+{
+	for (unsigned c = FLOW_HEAVY_CLASSES; c-- > 0;) {
+		const struct lru_node *end = &t->heavy[c].head;
+		if (end->prev != end)
+			return container_of(end->prev, struct holder, by_class);
+	}
+	return NULL;
 }
 
 static bool evict_one(struct flow_table *t)
 {
-	for (unsigned c = FLOW_HEAVY_CLASSES; c-- > 0;) {
-		struct lru_node *l = lru_oldest(&t->heavy[c]);
-		if (!l)
-			continue;
-		struct guest *g = container_of(l, struct guest, by_class);
-		struct lru_node *oldest = lru_oldest(&g->sessions);
+	struct holder *h = heaviest(t);
+
+	for (unsigned c = FLOW_HEAVY_CLASSES; h && c-- > 0;) {
+		struct lru_node *l = lru_oldest(&h->guests[c]);
+		struct lru_node *oldest = l ? lru_oldest(&container_of(l, struct guest, by_class)->sessions) : NULL;
 		if (!oldest)
 			continue;
 		flow_end(t, container_of(oldest, struct session, of_guest));
@@ -257,6 +285,27 @@ static bool evict_one(struct flow_table *t)
 		return true;
 	}
 	return false;
+}
+
+static struct guest *guest_get(struct flow_table *t, domain_idx d, be32 addr, port_idx from)
+{
+	struct guest *g = flow_guest(t, d, addr);
+
+	if (g)
+		return g;
+	g = pool_get(&t->guests);
+	if (!g && evict_one(t))
+		g = pool_get(&t->guests);
+	if (!g)
+		return NULL;
+	g->addr = addr;
+	g->domain = d;
+	g->port = PORT_NONE;
+	g->holder = from;
+	lru_init(&g->sessions);
+	lru_add(&holder_of(t, from)->guests[0], &g->by_class);
+	table_add(&t->by_addr, &g->node, guest_hash(t, d, addr));
+	return g;
 }
 
 /* ---- mappings ---- */
@@ -386,6 +435,22 @@ static int pick_port(struct flow_table *t, struct gateway *gw, struct guest *g, 
 	return ports_pick(&gw->up->ports, &want);
 }
 
+/* No port is left: those with more sessions than the guest's port by far have too many. */
+static int pick_or_evict(struct flow_table *t, struct gateway *gw, struct guest *g, uint8_t proto, be16 iport,
+			 bool local, enum drop_reason *ret_why)
+{
+	const struct holder *mine = holder_of(t, g->holder), *other;
+	int port = pick_port(t, gw, g, proto, iport, local, ret_why);
+
+	for (unsigned i = 0; port < 0 && *ret_why == DROP_NAT_PORTS && i < EVICT_FOR_PORT; i++) {
+		other = heaviest(t);
+		if (!other || other == mine || other->class <= mine->class || !evict_one(t))
+			break;
+		port = pick_port(t, gw, g, proto, iport, local, ret_why);
+	}
+	return port;
+}
+
 static struct mapping *map_slot(struct flow_table *t)
 {
 	struct mapping *m = pool_get(&t->mappings);
@@ -393,12 +458,12 @@ static struct mapping *map_slot(struct flow_table *t)
 	return m || !evict_one(t) ? m : pool_get(&t->mappings);
 }
 
-struct mapping *flow_map_new(struct flow_table *t, struct leg *leg, uint8_t proto, be32 inside,
+struct mapping *flow_map_new(struct flow_table *t, struct leg *leg, port_idx from, uint8_t proto, be32 inside,
 			     be16 iport, enum drop_reason *ret_why)
 {
 	struct gateway *gw = leg->gw;
 	bool local = inside == gw->conf.address.addr;
-	struct guest *g = guest_get(t, leg->domain, inside);
+	struct guest *g = guest_get(t, leg->domain, inside, from);
 	struct mapping *m = NULL;
 	int port = -1;
 
@@ -410,7 +475,7 @@ struct mapping *flow_map_new(struct flow_table *t, struct leg *leg, uint8_t prot
 	if (over)
 		*ret_why = over;
 	else if ((m = map_slot(t)))
-		port = pick_port(t, gw, g, proto, iport, local, ret_why);
+		port = pick_or_evict(t, gw, g, proto, iport, local, ret_why);
 	if (port < 0) {
 		pool_put(&t->mappings, m);
 		g->n_mappings--;
@@ -534,7 +599,7 @@ struct session *flow_new(struct flow_table *t, struct worker *w, struct mapping 
 		*ret_why = flow_has_ports(m->proto) ? DROP_NAT_PORTS : DROP_NAT_PAIR;
 		return NULL;
 	}
-	struct guest *g = guest_get(t, m->domain, m->inside);
+	struct guest *g = guest_get(t, m->domain, m->inside, PORT_NONE);
 	if (!g) {
 		pool_put(&t->sessions, s);
 		*ret_why = DROP_NAT_TABLE;

@@ -22,8 +22,10 @@
  * held for it when they end, or come in blocks (nat/ports.h).
  *
  * Ends of life.  Deadlines are stored, timers are not moved by packets: the timer
- * that finds a later deadline arms itself again.  Table full: the guest with most
- * sessions (by powers of two) loses the one that has been idle longest.
+ * that finds a later deadline arms itself again.  Table full, or no outside port left: the
+ * port of the switch with most sessions (by powers of two) loses one, of its guest with most,
+ * the one that has been idle longest.  By port first, as a guest has but one of those and may forge
+ * any number of addresses; what began outside counts as a port of its own.
  *
  * Worker 0 only.  Memory: three fixed pools, resident as they fill; a session is 128
  * bytes and 16 of buckets. */
@@ -73,8 +75,17 @@ struct guest {
 	struct port_block block[GUEST_BLOCKS_MAX];
 	struct uplink *blocks_of; /* whose they are */
 	uint8_t n_blocks;
-	uint8_t class; /* log2 of n_sessions: which list of flow_table.heavy */
+	uint8_t class; /* log2 of n_sessions: which list of its holder's */
+	port_idx holder; /* where it began */
 	struct lru sessions; /* by when they were last found alive */
+	struct lru_node by_class;
+};
+
+/* A port of the switch, by what its guests hold. */
+struct holder {
+	uint32_t n_sessions;
+	uint8_t class;
+	struct lru guests[FLOW_HEAVY_CLASSES];
 	struct lru_node by_class;
 };
 
@@ -118,7 +129,8 @@ struct flow_table {
 	struct table in, out;                   /* sessions */
 	struct table map_in, map_out, by_addr;  /* mappings, guests */
 	struct pool sessions, mappings, guests;
-	struct lru heavy[FLOW_HEAVY_CLASSES]; /* guests by class */
+	struct holder *holder;                  /* by port_idx; the last is for what began outside */
+	struct lru heavy[FLOW_HEAVY_CLASSES]; /* holders by class */
 	struct wheel wheel;
 	uint64_t created, expired, evicted;
 	nsec_t now; /* of the last call that knew the time */
@@ -145,9 +157,10 @@ struct mapping *flow_map_out(const struct flow_table *t, domain_idx up, uint8_t 
 /* Whether a guest may start one more session now, by its quota and its rate; NAT_SESSIONS,
  * NAT_RATE.  Asked before anything is made for it. */
 enum drop_reason flow_admit(struct flow_table *t, const struct leg *leg, be32 inside, nsec_t now);
-/* A dynamic mapping with an outside port of up's.  *ret_why: NAT_PORTS, NAT_TABLE, NAT_MAPPINGS
+/* A dynamic mapping with an outside port of up's; `from`: the port the guest is at.  *ret_why: NAT_PORTS,
+ * NAT_TABLE, NAT_MAPPINGS
  * or NAT_PORT_QUOTA. */
-struct mapping *flow_map_new(struct flow_table *t, struct leg *leg, uint8_t proto, be32 inside,
+struct mapping *flow_map_new(struct flow_table *t, struct leg *leg, port_idx from, uint8_t proto, be32 inside,
 			     be16 iport, enum drop_reason *ret_why);
 /* Enters a caller's own mapping (a forward), all its address fields filled in. */
 void flow_map_enter(struct flow_table *t, struct mapping *m);

@@ -437,7 +437,8 @@ static struct session *start_out(struct gateway *g, struct transit *t, struct l4
 	*ret_why = DROP_GW_NO_ROUTE;
 	if (r->remote != g->up->conf.address.addr && !(hop = uplink_hop(g->up, r->remote)))
 		return NULL;
-	if (!m && !(m = flow_map_new(f, t->leg, ip->proto, ip->src, p.sport, ret_why)))
+	if (!m && !(m = flow_map_new(f, t->leg, t->origin ? t->k->in_port : PORT_NONE, ip->proto, ip->src, p.sport,
+				     ret_why)))
 		return NULL;
 	/* refresh() gives it what its protocol has, in a moment */
 	struct session *s = flow_new(f, t->w, m, r, t->now + g->icmp_ns, ret_why);

@@ -684,6 +684,75 @@ static void ports_run_out(void **state)
 	assert_false(ports_taken(&x->up->ports, 17, 40001));
 }
 
+/* A port whose guest forges inside addresses, and one beside it with an honest guest. */
+static struct dummy *victim_new(struct nb *x)
+{
+	struct port_conf c = dummy_access(10);
+
+	return dummy_new(x->sw, "victim", &c, (struct port_caps){.offloads = 0x3f});
+}
+
+static void forge(struct nb *x, unsigned first, unsigned n)
+{
+	for (unsigned i = first; i < first + n; i++) {
+		struct nb_pkt p = nb_out(17, IP(10, 10, 10, 20 + i), 5000, R1, 53);
+		nb_send(x, x->guest, &p);
+		nb_clear(x);
+	}
+}
+
+static size_t sessions_of(struct nb *x, be32 inside)
+{
+	struct nat_row *row;
+	size_t n, count = 0;
+
+	assert_int_equal(nat_list(x->nat, NULL, &row, &n), 0);
+	for (size_t i = 0; i < n; i++)
+		count += row[i].inside == inside;
+	free(row);
+	return count;
+}
+
+/* By guests, the honest one would be the heaviest. */
+static void forged_addresses_lose_their_own(void **state)
+{
+	struct nb *x = *state;
+	struct dummy *victim = victim_new(x);
+
+	forge(x, 0, 64);
+	for (unsigned i = 0; i < 10; i++) {
+		struct nb_pkt p = nb_out(17, G2, (uint16_t)(7000 + i), R1, 53);
+		nb_send(x, victim, &p);
+		assert_int_equal(x->world->n_out, 1);
+		nb_clear(x);
+	}
+	forge(x, 64, 64);
+	assert_int_equal(sessions(x), 64);
+	assert_int_equal(sessions_of(x, G2), 10);
+	sw_port_del(victim->port);
+	dummy_free(victim);
+}
+
+static void forged_addresses_do_not_take_all_ports(void **state)
+{
+	struct nb *x = *state;
+	struct dummy *victim = victim_new(x);
+	struct nb_pkt p = nb_out(17, G2, 7000, R1, 53);
+
+	for (unsigned i = 1024; i < 65536; i++)
+		ports_take(&x->up->ports, 17, (uint16_t)i);
+	for (unsigned i = 0; i < 40; i++)
+		ports_release(&x->up->ports, 17, (uint16_t)(40000 + i), 0, 0);
+	forge(x, 0, 60);
+	assert_int_equal(nb_drops(gateway_port(x->gw), DROP_NAT_PORTS), 20);
+	nb_send(x, victim, &p);
+	assert_int_equal(x->world->n_out, 1);
+	assert_int_equal(sessions(x), 40);
+	assert_int_equal(sessions_of(x, G2), 1);
+	sw_port_del(victim->port);
+	dummy_free(victim);
+}
+
 static void random_ports_spread(void **state)
 {
 	struct nb *x = *state;
@@ -1106,6 +1175,8 @@ int main(void)
 		T(bursts_among_many),
 		cmocka_unit_test_setup_teardown(full_table_takes_from_the_heaviest, setup_small, teardown),
 		T(ports_run_out),
+		cmocka_unit_test_setup_teardown(forged_addresses_lose_their_own, setup_small, teardown),
+		T(forged_addresses_do_not_take_all_ports),
 		T(random_ports_spread),
 		T(icmp_echo),
 		T(icmp_error_from_outside),
