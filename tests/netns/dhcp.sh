@@ -53,16 +53,18 @@ first=$(lease_word a ip)
 check "a asks again" dhcp a ta
 check "and keeps its address" test "$(lease_word a ip)" = "$first"
 
-# it counts time in whole seconds: with -T 1 it may ask twice at the turn of one
 spawn on a env "LEASE_FILE=$T/renew" udhcpc -i ta -f -n -t 5 -T 3 -s "$HERE/udhcpc.script"; renewer=$SPAWNED
 word() { grep -q "^event=$1" "$T/renew"; }
 check "a stays, and holds a lease" wait_for 5 word bound
 requests() { jctl '.dhcp.lab.request' counters; }
 discovers() { jctl '.dhcp.lab.discover' counters; }
-asked=$(requests) discovered=$(discovers)
+acks() { jctl '.dhcp.lab.ack' counters; }
+asked=$(requests) discovered=$(discovers) acked=$(acks)
 kill -USR1 "$renewer"
 check "it renews by unicast (RFC 2131 4.4.5)" wait_for 5 word renew
-check "with one request" test "$(requests)" = $((asked + 1))
+# a client may ask again before it has read the answer
+renewed() { local n=$(($(requests) - asked)); [ $n -ge 1 ] && [ $n -le 2 ] && [ $(($(acks) - acked)) = $n ]; }
+check "with a request, and each is answered" renewed
 check "and no discover" test "$(discovers)" = "$discovered"
 check "and keeps its address" eval 'grep "^ip=" "$T/renew" | tail -n 1 | grep -qx "ip=$first"'
 end_spawned "$renewer"
