@@ -24,6 +24,7 @@ enum port_role { ROLE_SERVER, ROLE_CLIENT };
 enum host_mode { HOST_UNSET, HOST_EXCLUDE, HOST_SHARE };
 enum ip_proto_cfg { PROTO_TCP = 6, PROTO_UDP = 17 };
 enum port_control { CONTROL_NAT_PMP = 1, CONTROL_PCP = 2, CONTROL_UPNP = 4 }; /* as nat/portctl.h has them */
+enum nat_alg { NAT_ALG_FTP = 1, NAT_ALG_TFTP = 2 }; /* as nat/alg.h has them */
 enum nat_filtering { FILTER_ENDPOINT_INDEPENDENT, FILTER_ADDRESS_DEPENDENT, FILTER_ADDRESS_AND_PORT_DEPENDENT };
 
 struct cfg_reservation {
@@ -102,6 +103,7 @@ struct cfg_network {
 	enum nat_filtering filtering;
 	uint32_t udp_timeout_s, tcp_established_s, tcp_transitory_s, icmp_timeout_s;
 	uint32_t sessions_per_guest, mappings_per_guest, ports_per_guest, new_sessions_per_s, port_block;
+	unsigned algs; /* enum nat_alg */
 	uint32_t port_control; /* bits of enum port_control */
 	uint32_t port_control_mappings; /* of one guest */
 };

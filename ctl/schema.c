@@ -59,6 +59,12 @@ static const struct choice filterings[] = {
 	{},
 };
 
+static const struct choice algs[] = {
+	{"ftp", NAT_ALG_FTP},
+	{"tftp", NAT_ALG_TFTP},
+	{},
+};
+
 static const struct choice port_controls[] = {
 	{"nat-pmp", CONTROL_NAT_PMP},
 	{"pcp", CONTROL_PCP},
@@ -205,6 +211,9 @@ static const struct field nat_fields[] = {
 	{"port-block", F_U32, AT(cfg_network, port_block), .max = 4096, .dflt = "0",
 	 .help = "outside ports are given in runs of so many to one guest, at most 16 runs (RFC 7422); "
 		 "0: singly"},
+	{"alg", F_FLAGS, AT(cfg_network, algs), .choices = algs,
+	 .help = "protocols that are helped across: `ftp`, active transfers of guests (RFC 959), `tftp`, answers "
+		 "from other ports with strict `filtering` (RFC 1350); default: none"},
 	{"port-control", F_FLAGS, AT(cfg_network, port_control), .choices = port_controls,
 	 .help = "by which protocols guests may open outside ports to themselves: NAT-PMP (RFC 6886) and PCP "
 		 "(RFC 6887) at UDP port 5351 of the gateway; default: none; not through uplinks "

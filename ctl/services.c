@@ -493,6 +493,7 @@ static void gateway_conf_of(struct daemon *d, const struct cfg_network *c, struc
 		.ports_per_guest = c->ports_per_guest,
 		.new_sessions_per_s = c->new_sessions_per_s,
 		.port_block = (uint16_t)c->port_block,
+		.algs = c->algs,
 	};
 	services_routes(c->routes, c->n_routes, ret->routes, &ret->n_routes, ret->routes6, &ret->n_routes6);
 	snprintf(ret->network, sizeof(ret->network), "%s", c->name);

@@ -246,6 +246,8 @@ static void set_nat_stats(json_t *o, struct nat *nat)
 	verbs_set_int(n, "evicted", s.evicted);
 	verbs_set_int(n, "icmp_sent", s.icmp_sent);
 	verbs_set_int(n, "icmp_held", s.icmp_held);
+	verbs_set_int(n, "alg_translated", s.alg_translated);
+	verbs_set_int(n, "alg_left", s.alg_left);
 	json_object_set_new(o, "nat", n);
 }
 

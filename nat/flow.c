@@ -620,6 +620,8 @@ void flow_end(struct flow_table *t, struct session *s)
 	table_del(&t->out, &s->out);
 	lru_del(&s->of_guest);
 	lru_del(&s->of_mapping);
+	if (unlikely(s->ftp))
+		alg_forget(container_of(t, struct nat, flow), s);
 	guest_count(t, m->guest, -1);
 	m->gw->n_sessions--;
 	m->n_sessions--;

@@ -102,6 +102,7 @@ struct mapping {
 	bool local;  /* inside is the gateway itself */
 	bool in_in, in_out; /* in the tables */
 	bool used;   /* had a session: its port has been seen outside */
+	bool expects; /* its remotes may come in from other ports as well (nat/alg.h) */
 	struct guest *guest; /* of a fixed one only while it has sessions */
 	uint32_t n_sessions;
 	nsec_t fresh_until; /* what the last packet from inside has given it (RFC 4787 REQ-6) */
@@ -115,7 +116,8 @@ struct session {
 	be32 remote, seen;
 	be16 rport; /* the same on both sides */
 	uint8_t state; /* enum tcp_state; 0 otherwise */
-	bool hairpin;  /* the remote is the uplink's own address */
+	bool hairpin : 1; /* the remote is the uplink's own address */
+	bool ftp : 1;	  /* alg_ftp_cross() sees its segments */
 	be16 d_addr;   /* checksum deltas inside -> outside: addresses ... */
 	be16 d_full;   /* ... and ports; the other way is the complement */
 	struct neigh_ref hop; /* towards the remote */

@@ -160,6 +160,7 @@ struct gateway_conf {
 	uint32_t sessions_per_guest; /* 0 = 4096 */
 	/* 0 = no limit of its own; the rate may come as a burst of one second's worth */
 	uint32_t mappings_per_guest, ports_per_guest, new_sessions_per_s;
+	unsigned algs; /* enum alg_flags (nat/alg.h) */
 	uint16_t port_block; /* ports come in runs of so many (RFC 7422); 0 = singly */
 };
 /* Makes the port "gw/NETWORK" in domain d, with a static FDB entry for its MAC.  conf is
@@ -272,6 +273,7 @@ struct nat_stats {
 	uint32_t sessions, mappings, guests, neighbours;
 	uint64_t created, expired, evicted; /* sessions, ever */
 	uint64_t ports_gave_way;            /* held ports that another guest got before their time */
+	uint64_t alg_translated, alg_left;  /* FTP commands; those that named another's address, or too much */
 	uint64_t icmp_sent, icmp_held;      /* ICMP errors and RSTs of our own; held by the rate limit */
 };
 void nat_get_stats(struct nat *n, struct nat_stats *ret_stats);

@@ -20,6 +20,7 @@
 #ifndef NAT_INTERNAL_H
 #define NAT_INTERNAL_H
 
+#include "nat/alg.h"
 #include "nat/flow.h"
 #include "nat/gateway.h"
 #include "nat/neigh.h"
@@ -103,6 +104,7 @@ struct nat {
 	struct uplink *uplinks;
 	struct port *ticker; /* whose tick drives the wheels */
 	uint64_t icmp_sent, icmp_held;
+	struct alg alg;
 };
 
 struct forward {

@@ -342,6 +342,8 @@ static enum drop_reason cross(struct session *s, struct transit *t, enum side to
 		track_tcp(s, t, to, flags);
 	if (to == TO_OUTSIDE)
 		refresh(s, t);
+	if (unlikely(s->ftp))
+		alg_ftp_cross(n, s, t, to == TO_OUTSIDE);
 	if (unlikely(t->k->flags & PKT_FRAGMENT) && (why = cross_first(s, t, to, &way, &held)))
 		return why;
 	rewrite(t->k, s, to);
@@ -447,6 +449,11 @@ static struct session *start_out(struct gateway *g, struct transit *t, struct l4
 		return NULL;
 	}
 	s->state = TCPS_SYN_SENT; /* of no meaning but for TCP */
+	if (unlikely(g->conf.algs)) {
+		bool ftp;
+		alg_begin(g, m, p.dport, t, &ftp);
+		s->ftp = ftp;
+	}
 	if (t->origin)
 		m->guest->port = t->k->in_port;
 	if (hop)
@@ -535,7 +542,7 @@ static bool filter_admits(const struct mapping *m, be32 remote)
 	case GATEWAY_FILTER_ADDRESS_DEPENDENT:
 		return knows_address(m, remote);
 	default:
-		return false;
+		return m->expects && knows_address(m, remote);
 	}
 }
 

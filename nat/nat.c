@@ -353,6 +353,8 @@ static void do_stats(struct worker *w, void *arg)
 		.ports_gave_way = gave_way(n),
 		.icmp_sent = n->icmp_sent,
 		.icmp_held = n->icmp_held,
+		.alg_translated = n->alg.translated,
+		.alg_left = n->alg.left,
 	};
 }
 

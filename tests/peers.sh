@@ -5,6 +5,7 @@
 #	peers.sh dpdk      dpdk-testpmd, its drivers and Open vSwitch with DPDK, for the benchmarks
 #	peers.sh libvirt   libvirt's tools and QEMU driver, for tests/netns/libvirt.sh
 #	peers.sh containers  LXC, podman, Xen's hotplug scripts, for tests/netns/attach.sh
+#	peers.sh vsftpd    an FTP server, for tests/netns/alg.sh
 #	peers.sh coturn    a STUN server and its NAT tests, for tests/netns/rfc_stun.sh
 # Prints the folder; fails when apt cannot download what it needs.
 set -eu
@@ -40,6 +41,10 @@ containers() {
 	closure lxc podman crun | grep -vE '^(login|passwd)$'
 	echo xen-utils-common
 }
+vsftpd() {
+	seen=usr/sbin/vsftpd
+	closure vsftpd | grep -vE '^(adduser|passwd|update-inetd)$'
+}
 coturn() {
 	seen=usr/bin/turnserver
 	closure coturn | grep -vE '^(inetutils-)?telnet$'
@@ -50,8 +55,8 @@ download() {
 }
 
 case $name in
-ovs | dpdk | libvirt | containers | coturn) $name >/dev/null || true ;;
-*) echo "usage: peers.sh ovs|dpdk|libvirt|containers|coturn" >&2; exit 2 ;;
+ovs | dpdk | libvirt | containers | vsftpd | coturn) $name >/dev/null || true ;;
+*) echo "usage: peers.sh ovs|dpdk|libvirt|containers|vsftpd|coturn" >&2; exit 2 ;;
 esac
 if [ ! -e "$dir/$name/$seen" ]; then
 	rm -rf "$dir/$name" "$dir/deb"

@@ -137,6 +137,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	x->conf.address6 = (struct prefix6){.addr = {0xfd, 0x10, [15] = 1}, .len = 64};
 	if (len)
 		x->conf.filtering = data[0] % 3;
+	x->conf.algs = ALG_FTP | ALG_TFTP;
 	gateway_set_conf(x->gw, &x->conf);
 	gateway_set_sink(x->gw, GATEWAY_DHCP, &sink);
 	gateway_set_sink(x->gw, GATEWAY_DNS, &sink);

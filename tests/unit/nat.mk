@@ -1,5 +1,5 @@
 # nat/: the state table alone; the rest on the real switch with dummy ports.
-NAT_ALL := nat/nat.c nat/gateway.c nat/gateway6.c nat/icmp6.c net/nd.c nat/routing.c nat/routing6.c nat/route.c nat/uplink.c nat/napt.c nat/napt_icmp.c nat/icmp.c nat/frag.c nat/syn_wait.c \
+NAT_ALL := nat/nat.c nat/gateway.c nat/gateway6.c nat/icmp6.c net/nd.c nat/routing.c nat/routing6.c nat/route.c nat/uplink.c nat/napt.c nat/napt_icmp.c nat/icmp.c nat/frag.c nat/alg.c nat/syn_wait.c \
 	nat/forward.c nat/portmap.c nat/portctl.c nat/natpmp.c nat/pcp.c nat/flow.c nat/ports.c nat/neigh.c nat/neigh_nd.c nat/tcp_track.c net/wheel.c net/wire.c net/addr.c
 NAT_BENCH = tests/unit/dummy.c $(NAT_ALL) $(SWITCH_ALL)
 
@@ -12,6 +12,9 @@ test_gateway_SRC = tests/unit/test_gateway.c $(NAT_BENCH)
 test_gateway_LIBS = $(SWITCH_LIBS)
 test_forward_SRC = tests/unit/test_forward.c $(NAT_BENCH)
 test_forward_LIBS = $(SWITCH_LIBS)
+UNIT += test_alg
+test_alg_SRC = tests/unit/test_alg.c $(NAT_BENCH)
+test_alg_LIBS = $(SWITCH_LIBS)
 UNIT += test_portmap
 test_portmap_SRC = tests/unit/test_portmap.c $(NAT_BENCH)
 test_portmap_LIBS = $(SWITCH_LIBS)
