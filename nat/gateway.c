@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "nat/igd.h"
 #include "nat/internal.h"
 #include "nat/portctl.h"
 
@@ -93,17 +94,23 @@ static bool is_dhcp(const struct pkt *k)
 	       pkt_udp(k)->dport == htobe16(PORT_DHCP_SERVER);
 }
 
+/* Ports where something may listen; a sink that is not there is a closed port. */
+static struct slow_sink *optional_sink(const struct gateway *g, uint16_t port)
+{
+	return port == PORTCTL_PORT ? g->sink[GATEWAY_PORTCTL] : port == IGD_SSDP_PORT ? g->sink[GATEWAY_SSDP] : NULL;
+}
+
 static enum drop_reason local_udp(struct gateway *g, struct transit *t)
 {
+	struct slow_sink *sink = optional_sink(g, be16toh(pkt_udp(t->k)->dport));
+
+	if (sink)
+		return transit_hand_up(t, sink);
 	switch (be16toh(pkt_udp(t->k)->dport)) {
 	case PORT_DHCP_SERVER:
 		return to_service(g, t, GATEWAY_DHCP);
 	case PORT_DNS:
 		return to_service(g, t, GATEWAY_DNS);
-	case PORTCTL_PORT:
-		if (g->sink[GATEWAY_PORTCTL])
-			return transit_hand_up(t, g->sink[GATEWAY_PORTCTL]);
-		/* fall through */
 	default:
 		icmp_error(g->nat, &t->leg->nif, &g->icmp, t, ICMP4_UNREACHABLE, ICMP4_UNREACH_PORT, 0);
 		return DROP_GW_LOCAL_CLOSED;
@@ -114,6 +121,9 @@ static enum drop_reason local_tcp(struct gateway *g, struct transit *t)
 {
 	if (pkt_tcp(t->k)->dport == htobe16(PORT_DNS) && g->dns_upstream && g->up)
 		return napt_from_inside(g, t);
+	if (g->sink[GATEWAY_HTTP] && pkt_tcp(t->k)->dport == htobe16(IGD_HTTP_PORT) && t->leg == &g->leg &&
+	    pkt_ip4(t->k)->dst == g->conf.address.addr)
+		return transit_hand_up(t, g->sink[GATEWAY_HTTP]);
 	tcp_reset(g->nat, &t->leg->nif, &g->icmp, t);
 	return DROP_GW_LOCAL_CLOSED;
 }
@@ -163,6 +173,20 @@ static enum drop_reason route_or_translate(struct gateway *g, struct transit *t)
 	return g->conf.mode == GATEWAY_ROUTED ? routing_from_inside(g, t) : napt_from_inside(g, t);
 }
 
+#define SSDP_GROUP 0xeffffffau /* 239.255.255.250 */
+
+/* To a group: of interest is a search for gateways, if anything; the rest stays in the network. */
+static enum drop_reason group_input(struct gateway *g, struct transit *t)
+{
+	const struct ip4_hdr *ip = pkt_ip4(t->k);
+
+	if (likely(!g->sink[GATEWAY_SSDP]) || ip->dst != htobe32(SSDP_GROUP) || ip->proto != IPPROTO4_UDP ||
+	    !(t->k->flags & PKT_L4) || (t->k->flags & PKT_FRAGMENT) ||
+	    pkt_udp(t->k)->dport != htobe16(IGD_SSDP_PORT) || !may_send(t->leg, ip->src))
+		return DROP_NONE;
+	return transit_hand_up(t, g->sink[GATEWAY_SSDP]);
+}
+
 static enum drop_reason ip4_input(struct gateway *g, struct transit *t, bool group)
 {
 	const struct ip4_hdr *ip = pkt_ip4(t->k);
@@ -171,7 +195,7 @@ static enum drop_reason ip4_input(struct gateway *g, struct transit *t, bool gro
 		return (g->conf.flags & GATEWAY_SERVE_DHCP) || !group ? to_service(g, t, GATEWAY_DHCP)
 								       : DROP_NONE;
 	if (group)
-		return DROP_NONE; /* broadcasts and multicast stay in the network */
+		return group_input(g, t);
 	if (unlikely(!may_send(t->leg, ip->src)))
 		return ip4_is_martian(ip->src) ? DROP_GW_MARTIAN : DROP_GW_SPOOFED;
 	if (unlikely(is_local(g, ip->dst)))
@@ -672,6 +696,34 @@ void gateway_send(struct gateway *g, struct pkt *k)
 {
 	k->ctx = g;
 	if (k->head_len < sizeof(struct eth_hdr) || worker_post(g->nat->sw, NULL, do_send, k) < 0)
+		pkt_free(sw_main_pool(g->nat->sw), k);
+}
+
+static void do_send_in(struct worker *w, void *arg)
+{
+	struct pkt *k = arg;
+	struct gateway *g = k->ctx;
+	struct transit t = {.w = w, .now = worker_now(w), .k = k, .leg = &g->leg, .quiet = true};
+	struct neigh_ref hop = {0};
+	uint32_t len = k->len;
+
+	k->domain = g->leg.domain;
+	pkt_eth(k)->src = pkt_eth(k)->dst = g->conf.mac;
+	enum drop_reason why = pkt_parse(k);
+	if (!why && (!(k->flags & PKT_IP4) || pkt_ip4(k)->src != g->conf.address.addr ||
+		     !prefix4_contains(g->conf.address, pkt_ip4(k)->dst) || is_local(g, pkt_ip4(k)->dst)))
+		why = DROP_GW_NOT_MINE;
+	if (!why)
+		why = transit_send(g->nat, &t, &g->leg.nif, &hop, pkt_ip4(k)->dst);
+	if (why)
+		port_rx_lost(g->port, why, 1, len);
+	pkt_free(worker_pool(w), t.k);
+}
+
+void gateway_send_in(struct gateway *g, struct pkt *k)
+{
+	k->ctx = g;
+	if (k->head_len < sizeof(struct eth_hdr) || worker_post(g->nat->sw, NULL, do_send_in, k) < 0)
 		pkt_free(sw_main_pool(g->nat->sw), k);
 }
 

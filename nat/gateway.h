@@ -188,10 +188,20 @@ int gateway_set_uplink(struct gateway *g, struct uplink *u, char *ret_owner);
 
 /* Services.  The sink's function runs on the main thread and owns the packet: a whole
  * frame, parsed, from a guest to UDP port 67 or 53 of the gateway (or broadcast), DNS over IPv6 as well;
- * for GATEWAY_RA a router solicitation, for GATEWAY_PORTCTL what comes to port 5351.  Answers are
+ * for GATEWAY_RA a router solicitation, for GATEWAY_PORTCTL what comes to port 5351, for
+ * GATEWAY_SSDP to port 1900 (also of 239.255.255.250), for GATEWAY_HTTP to TCP port 5000 of the
+ * gateway's address in its first domain, whose owner has a TCP and answers by gateway_send_in().  Answers are
  * built as frames and sent with sw_slow_down(gateway_port(g), gateway_domain(g), k).
- * sink must live until it is replaced; NULL = none (SVC_OFF; GATEWAY_PORTCTL: a closed port). */
-enum gateway_service { GATEWAY_DHCP, GATEWAY_DNS, GATEWAY_RA, GATEWAY_PORTCTL, GATEWAY_SERVICES };
+ * sink must live until it is replaced; NULL = none (DHCP and DNS: SVC_OFF; others: a closed port). */
+enum gateway_service {
+	GATEWAY_DHCP,
+	GATEWAY_DNS,
+	GATEWAY_RA,
+	GATEWAY_PORTCTL,
+	GATEWAY_SSDP,
+	GATEWAY_HTTP,
+	GATEWAY_SERVICES
+};
 void gateway_set_sink(struct gateway *g, enum gateway_service s, struct slow_sink *sink);
 /* TCP/53 at the gateway's and the DNS address is translated to this server through
  * the uplink; 0 = refused with RST. */
@@ -209,6 +219,9 @@ int gateway_udp_socket(struct gateway *g, uint16_t port, struct slow_sink *sink)
  * uplink as if it came from inside.  Takes k (from sw_main_pool(); the Ethernet header's
  * addresses are filled in).  Lost frames are counted at the gateway's port. */
 void gateway_send(struct gateway *g, struct pkt *k);
+/* Sends a frame with an IPv4 packet from the gateway's address to a guest of its first domain.  Takes k, as
+ * above. */
+void gateway_send_in(struct gateway *g, struct pkt *k);
 
 /* ---- forwards ---- */
 
@@ -255,6 +268,8 @@ struct nat_row {
 	be32 inside, outside, remote;
 	uint16_t inside_port, outside_port, remote_port; /* host order; ICMP: the id, remote 0 */
 	const char *state;                               /* "established", "udp", ...: static text */
+	bool forwarded; /* by a forward, ... */
+	uint8_t by;     /* ... whose: see struct nat_forward */
 	uint32_t expires_s;
 };
 /* All sessions; g NULL = of every gateway.  *ret_rows is malloc'ed, the caller's.  -ENOMEM. */

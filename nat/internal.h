@@ -11,7 +11,7 @@
  *	syn_wait.c  SYNs from outside that nobody has asked for
  *	icmp.c      ICMP and RST of our own, rate-limited
  *	forward.c   forwards
- *	portmap.c   those that guests ask for (main thread)
+ *	portmap.c   those that guests ask for (main thread); portctl.c, igd_*.c their protocols
  *	nat.c       the object that owns the tables; time; lists for people
  *	flow.c, ports.c, neigh.c, tcp_track.c   what is remembered
  *

@@ -292,6 +292,8 @@ static void list_one(void *arg, struct session *s)
 				     ? (uint32_t)((s->expires - c->now + NSEC_PER_SEC - 1) / NSEC_PER_SEC)
 				     : 0,
 	};
+	r->forwarded = m->fixed;
+	r->by = m->fixed ? container_of(s->m, struct forward, m)->f.by : 0;
 	memcpy(r->network, m->gw->conf.network, sizeof(r->network));
 }
 

@@ -312,6 +312,81 @@ void portmap_request(struct portmap *m, const struct portmap_guest *who, const s
 	*ret_r = r;
 }
 
+/* ---- UPnP ---- */
+
+static struct portmap_row *find_outside(struct portmap *m, uint8_t proto, uint16_t port)
+{
+	for (struct portmap_row *r = m->row; r < m->row + m->n; r++) {
+		if (r->proto == proto && r->outside_port == port)
+			return r;
+	}
+	return NULL;
+}
+
+static enum portctl_result open_port(struct portmap *m, const struct portmap_row *want, bool exactly, nsec_t now,
+				     struct portmap_row **ret_row)
+{
+	struct portmap_row *row = find_outside(m, want->proto, want->outside_port);
+	bool own = row && row->by == want->by && same_guest(&row->guest, &want->guest);
+
+	if (proxied(m))
+		return PORTCTL_NOT_AUTHORIZED;
+	if (!m->outside)
+		return PORTCTL_NETWORK_FAILURE;
+	if (row && !own && exactly)
+		return PORTCTL_CANNOT_PROVIDE_EXTERNAL;
+	if (own && row->inside_port != want->inside_port)
+		end_row(m, row, false); /* the guest leads it elsewhere */
+	else if (own) {
+		*ret_row = row;
+		return PORTCTL_SUCCESS;
+	}
+	return grant(m, want, exactly, now, ret_row);
+}
+
+enum portctl_result portmap_open(struct portmap *m, const struct portmap_row *want, uint32_t lifetime_s,
+				 bool exactly, nsec_t now, uint16_t *ret_port)
+{
+	struct portmap_row *row = NULL;
+	enum portctl_result why;
+
+	follow_address(m, now);
+	portmap_advance(m, now);
+	why = open_port(m, want, exactly, now, &row);
+	m->answers[why]++;
+	if (why)
+		return why;
+	row->expires = now + lifetime_s * NSEC_PER_SEC;
+	memcpy(row->text, want->text, sizeof(row->text));
+	*ret_port = row->outside_port;
+	return why;
+}
+
+int portmap_close(struct portmap *m, const struct portmap_guest *who, uint8_t proto, uint16_t outside_port,
+		  nsec_t now)
+{
+	struct portmap_row *row = find_outside(m, proto, outside_port);
+
+	if (!row)
+		return -ENOENT;
+	if (row->by != PORTCTL_UPNP || !same_guest(&row->guest, who))
+		return -EPERM;
+	if (!on_time(m, who, now))
+		return -EAGAIN;
+	end_row(m, row, false);
+	return 0;
+}
+
+be32 portmap_outside(const struct portmap *m)
+{
+	return proxied(m) ? 0 : outside_now(m);
+}
+
+uint32_t portmap_uptime(const struct portmap *m, nsec_t now)
+{
+	return (uint32_t)((now - m->since) / NSEC_PER_SEC);
+}
+
 /* ---- time and other ends ---- */
 
 static bool expired(const struct portmap_row *r, const void *arg)

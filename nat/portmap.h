@@ -1,5 +1,5 @@
 /* Port mappings that the guests of one gateway have asked for: who may have which, and for how
- * long.  The codecs (nat/portctl.h) say what was asked; a mapping that is granted is
+ * long.  The codecs (nat/portctl.h, nat/igd.h) say what was asked; a mapping that is granted is
  * a forward of the gateway's (nat_forward_grant), open to anyone outside.
  *
  *	request -> portmap_request() -> row here + forward there -> response
@@ -7,7 +7,8 @@
  * A mapping belongs to the guest that asked: its domain and address, both as the packet had
  * them and never as it said.  NAT-PMP and PCP know it by protocol and inside port, and one
  * mapping serves both; PCP changes or deletes it only with the nonce that made it (RFC 6887
- * 11.3), NAT-PMP stands for the nonce of zeroes.  The outside port is one that nobody has, from
+ * 11.3), NAT-PMP stands for the nonce of zeroes.  UPnP knows its own by protocol and outside port, several of
+ * which may lead to one inside port.  The outside port is one that nobody has, from
  * 1024 on; which one was wished is a hint, but for PREFER_FAILURE.
  *
  * Refused on purpose: THIRD_PARTY (no guest speaks for another); FILTER, whose prefixes the
@@ -35,6 +36,7 @@
 #define PORTMAP_LIFE_MIN 120u   /* seconds */
 #define PORTMAP_LIFE_MAX 86400u
 #define PORTMAP_CHANGES_S 32u
+#define PORTMAP_TEXT 64u
 
 struct portmap;
 
@@ -53,6 +55,7 @@ struct portmap_row {
 	uint16_t inside_port, outside_port;
 	uint8_t nonce[PORTCTL_NONCE];
 	nsec_t expires;
+	char text[PORTMAP_TEXT]; /* UPnP: what the guest calls it; printable ASCII */
 };
 
 /* NULL with errno.  g must outlive it. */
@@ -66,6 +69,15 @@ const struct portmap_conf *portmap_get_conf(const struct portmap *m);
 /* Does what q asks for, or finds out why not. */
 void portmap_request(struct portmap *m, const struct portmap_guest *who,
 		     const struct portctl_request *q, nsec_t now, struct portctl_response *ret_r);
+/* UPnP: opens want->outside_port (of want->guest, to want->inside_port, under want->text), renews it, or leads it
+ * elsewhere; exactly: that one or none (CANNOT_PROVIDE_EXTERNAL).  *ret_port: what it got. */
+enum portctl_result portmap_open(struct portmap *m, const struct portmap_row *want, uint32_t lifetime_s,
+				 bool exactly, nsec_t now, uint16_t *ret_port);
+/* UPnP: -ENOENT; -EPERM: another's, or not opened by UPnP; -EAGAIN: too many changes. */
+int portmap_close(struct portmap *m, const struct portmap_guest *who, uint8_t proto, uint16_t outside_port,
+		  nsec_t now);
+be32 portmap_outside(const struct portmap *m); /* the address outside; 0: none that guests may open ports at */
+uint32_t portmap_uptime(const struct portmap *m, nsec_t now); /* the epoch, in seconds */
 /* Ends what has expired.  When to be called again; 0 = never. */
 nsec_t portmap_advance(struct portmap *m, nsec_t now);
 nsec_t portmap_next(const struct portmap *m);

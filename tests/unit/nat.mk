@@ -1,6 +1,8 @@
 # nat/: the state table alone; the rest on the real switch with dummy ports.
-NAT_ALL := nat/nat.c nat/gateway.c nat/gateway6.c nat/icmp6.c net/nd.c nat/routing.c nat/routing6.c nat/route.c nat/uplink.c nat/napt.c nat/napt_icmp.c nat/icmp.c nat/frag.c nat/alg.c nat/syn_wait.c \
-	nat/forward.c nat/portmap.c nat/portctl.c nat/natpmp.c nat/pcp.c nat/flow.c nat/ports.c nat/neigh.c nat/neigh_nd.c nat/tcp_track.c net/wheel.c net/wire.c net/addr.c
+NAT_ALL := nat/nat.c nat/gateway.c nat/gateway6.c nat/icmp6.c net/nd.c nat/routing.c nat/routing6.c nat/route.c nat/uplink.c \
+	nat/napt.c nat/napt_icmp.c nat/icmp.c nat/frag.c nat/alg.c nat/syn_wait.c nat/forward.c nat/flow.c nat/ports.c \
+	nat/portmap.c nat/igd_http.c nat/igd_soap.c nat/igd_serve.c nat/portctl.c nat/natpmp.c nat/pcp.c \
+	nat/neigh.c nat/neigh_nd.c nat/tcp_track.c net/wheel.c net/wire.c net/addr.c
 NAT_BENCH = tests/unit/dummy.c $(NAT_ALL) $(SWITCH_ALL)
 
 UNIT += test_tcp_track test_ports test_napt test_gateway test_forward test_arp
@@ -15,7 +17,12 @@ test_forward_LIBS = $(SWITCH_LIBS)
 UNIT += test_alg
 test_alg_SRC = tests/unit/test_alg.c $(NAT_BENCH)
 test_alg_LIBS = $(SWITCH_LIBS)
-UNIT += test_portmap
+UNIT += test_portmap test_igd
+test_igd_SRC = tests/unit/test_igd.c $(NAT_BENCH)
+test_igd_LIBS = $(SWITCH_LIBS)
+FUZZ += fuzz_igd
+fuzz_igd_SRC = tests/fuzz/fuzz_igd.c $(NAT_BENCH)
+fuzz_igd_LIBS = $(SWITCH_LIBS)
 test_portmap_SRC = tests/unit/test_portmap.c $(NAT_BENCH)
 test_portmap_LIBS = $(SWITCH_LIBS)
 test_arp_SRC = tests/unit/test_arp.c $(NAT_BENCH)
