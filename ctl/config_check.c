@@ -680,6 +680,9 @@ static void check_port_control(struct check *k, const struct cfg_network *net, s
 	if (at && net->port_control && u && u->type == UPLINK_HOST && !net->n_backups)
 		diag_at(k->d, at, "'port-control' does not go through uplink '%s': a port there is the host's own; "
 			"use an uplink of type interface or network", u->name);
+	else if (at && net->port_control & CONTROL_UPNP && net->mode == MODE_NAT_PER_VM)
+		diag_at(k->d, at, "'upnp' does not go with mode 'nat-per-vm': its TCP tells guests apart by their address, "
+			"which is there the same for all");
 }
 
 #define VM_SUBNET 0x0a000200u /* 10.0.2.0/24 */

@@ -28,6 +28,7 @@ struct lease_store;
 struct dhcp_server;
 struct ra_server;
 struct portmap;
+struct upnp;
 struct dns_server;
 struct dns_names;
 struct dns_transport;
@@ -46,6 +47,7 @@ struct run_network {
 	struct ra_server *ra; /* NULL: no IPv6 */
 	struct portmap *portmap; /* NULL: guests open no ports */
 	struct loop_timer *portmap_timer;
+	struct upnp *upnp; /* NULL: not spoken */
 	struct slow_sink dhcp_sink, dns_answer_sink, ra_sink, portctl_sink;
 	struct run_network *next;
 };
@@ -146,8 +148,8 @@ void forwards_end(struct daemon *d, struct run_network *n);
 
 /* ---- ctl/port_control.c: ports that guests open to themselves ---- */
 
-/* As the network's config says: begun, changed or ended. */
-int port_control_network(struct daemon *d, struct run_network *n);
+/* As the network's config says: begun, changed or ended.  What cannot be done is said on err. */
+int port_control_network(struct daemon *d, struct run_network *n, FILE *err);
 void port_control_end(struct daemon *d, struct run_network *n);
 void port_control_uplink(struct run_network *n); /* it is about to be another */
 void port_control_leg(struct run_network *n, domain_idx domain); /* about to go */

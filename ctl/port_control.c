@@ -2,11 +2,13 @@
  * the table of nat/portmap.h and back.
  *
  * Requests come by the gateway's sink like DHCP and DNS.  The network's one timer is armed for the
- * mapping that expires first.  What cannot be answered at all is refused as SVC_MALFORMED. */
+ * mapping that expires first.  What cannot be answered at all is refused as SVC_MALFORMED.  UPnP has
+ * a file of its own, ctl/upnp.c. */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
-#include "ctl/daemon.h"
+#include "ctl/upnp.h"
 #include "dhcp/dns_udp.h" /* a UDP datagram in its frame */
 #include "nat/gateway.h"
 #include "nat/portmap.h"
@@ -96,7 +98,26 @@ static void set_sink(struct daemon *d, struct run_network *n, bool on)
 		sw_slow_drain(d->sw); /* what is on its way up names the sink */
 }
 
-int port_control_network(struct daemon *d, struct run_network *n)
+/* UPnP begun, kept, begun anew or ended. */
+static int set_upnp(struct run_network *n, bool on, FILE *err)
+{
+	const char *what;
+
+	if (n->upnp && (!on || !upnp_fits(n->upnp))) {
+		upnp_free(n->upnp);
+		n->upnp = NULL;
+	}
+	if (!on || n->upnp)
+		return 0;
+	n->upnp = upnp_new(n, arm, &what);
+	if (n->upnp)
+		return 0;
+	int r = -errno;
+	fprintf(err, "error: network '%s': no upnp: cannot %s: %s\n", n->cfg->name, what, strerror(-r));
+	return r;
+}
+
+int port_control_network(struct daemon *d, struct run_network *n, FILE *err)
 {
 	struct portmap_conf c = {n->cfg->port_control, n->cfg->port_control_mappings};
 	int r = 0;
@@ -113,13 +134,17 @@ int port_control_network(struct daemon *d, struct run_network *n)
 		set_sink(d, n, c.protocols & (PORTCTL_NATPMP | PORTCTL_PCP));
 	if (!r)
 		arm(n);
-	return r;
+	if (r)
+		fprintf(err, "error: network '%s': %s\n", n->cfg->name, strerror(-r));
+	return r ? r : set_upnp(n, c.protocols & PORTCTL_UPNP, err);
 }
 
 void port_control_end(struct daemon *d, struct run_network *n)
 {
 	if (!n->portmap)
 		return;
+	upnp_free(n->upnp);
+	n->upnp = NULL;
 	set_sink(d, n, false);
 	portmap_free(n->portmap);
 	loop_timer_free(n->portmap_timer);

@@ -68,7 +68,7 @@ static const struct choice algs[] = {
 static const struct choice port_controls[] = {
 	{"nat-pmp", CONTROL_NAT_PMP},
 	{"pcp", CONTROL_PCP},
-	{"upnp", CONTROL_UPNP, "it needs TCP of the gateway's own"},
+	{"upnp", CONTROL_UPNP},
 	{},
 };
 
@@ -216,8 +216,8 @@ static const struct field nat_fields[] = {
 		 "from other ports with strict `filtering` (RFC 1350); default: none"},
 	{"port-control", F_FLAGS, AT(cfg_network, port_control), .choices = port_controls,
 	 .help = "by which protocols guests may open outside ports to themselves: NAT-PMP (RFC 6886) and PCP "
-		 "(RFC 6887) at UDP port 5351 of the gateway; default: none; not through uplinks "
-		 "of type host"},
+		 "(RFC 6887) at UDP port 5351 of the gateway, UPnP (InternetGatewayDevice:1) at UDP port 1900 and TCP port "
+		 "5000; default: none; not through uplinks of type host, and `upnp` not in mode nat-per-vm"},
 	{"port-control-mappings", F_U32, AT(cfg_network, port_control_mappings), .min = 1, .max = 1024,
 	 .dflt = "32", .help = "ports that one guest may open so; a network has at most 1024"},
 };

@@ -581,15 +581,13 @@ int services_network(struct daemon *d, struct run_network *n, const struct cfg_n
 	}
 	if (!r)
 		r = set_ra(d, n);
-	if (!r)
-		r = port_control_network(d, n);
 	if (!r && n->cfg->dns) {
 		clear_static_names(d, n);
 		set_names(d, n);
 	}
 	if (r)
 		fprintf(err, "error: network '%s': %s\n", n->cfg->name, strerror(-r));
-	return r;
+	return r ? r : port_control_network(d, n, err);
 }
 
 void services_network_end(struct daemon *d, struct run_network *n)

@@ -8,6 +8,7 @@
 #include "dhcp/dns_names.h"
 #include "dhcp/lease.h"
 #include "nat/gateway.h"
+#include "nat/portmap.h"
 #include "net/clock.h"
 #include "net/headers.h"
 
@@ -346,6 +347,7 @@ static json_t *session_object(struct daemon *d, const struct nat_row *r)
 	verbs_set_text(o, "state", r->state);
 	verbs_set_int(o, "expires", r->expires_s);
 	verbs_set_text(o, "port", port_name(d, r->port));
+	verbs_set_text(o, "source", r->forwarded ? portmap_source(r->by) : NULL); /* of the forward it came by */
 	return o;
 }
 

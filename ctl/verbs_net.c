@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ctl/upnp.h"
 #include "dhcp/lease.h"
 #include "nat/gateway.h"
 #include "nat/portmap.h"
@@ -153,6 +154,12 @@ static void set_port_control(json_t *o, const struct run_network *n)
 	verbs_set_int(p, "mappings", portmap_count(n->portmap));
 	verbs_set_int(p, "mappings_per_guest", portmap_get_conf(n->portmap)->per_guest);
 	json_object_set_new(p, "answers", answers);
+	if (n->upnp) {
+		const struct upnp_stats s = upnp_stats(n->upnp);
+		verbs_set_int(p, "upnp_searches", s.searches);
+		verbs_set_int(p, "upnp_requests", s.requests);
+		verbs_set_int(p, "upnp_refused", s.refused);
+	}
 	json_object_set_new(o, "port_control", p);
 }
 
