@@ -384,6 +384,30 @@ void flow_map_retire(struct flow_table *t, struct mapping *m)
 	map_unlink(t, m);
 }
 
+void flow_map_adopt(struct flow_table *t, struct mapping *dynamic, struct mapping *m)
+{
+	struct guest *g = dynamic->guest;
+	struct lru_node *l;
+
+	map_unlink(t, dynamic);
+	flow_map_enter(t, m);
+	m->guest = g;
+	m->used = dynamic->used;
+	m->n_sessions = dynamic->n_sessions;
+	m->hop = dynamic->hop;
+	while ((l = lru_oldest(&dynamic->sessions))) { /* their keys stay as they are */
+		lru_del(l);
+		lru_add(&m->sessions, l);
+		container_of(l, struct session, of_mapping)->m = m;
+	}
+	g->n_ports--;
+	g->n_mappings--;
+	pool_put(&t->mappings, dynamic);
+	if (!m->n_sessions)
+		m->guest = NULL;
+	guest_forget_idle(t, g);
+}
+
 /* RFC 6888 REQ-4: what one guest may have. */
 static enum drop_reason map_quota(const struct guest *g, const struct gateway_conf *c)
 {

@@ -169,6 +169,9 @@ void flow_map_enter(struct flow_table *t, struct mapping *m);
 void flow_map_leave(struct flow_table *t, struct mapping *m); /* its sessions end */
 /* Out of the tables, while its sessions go on until they end of themselves. */
 void flow_map_retire(struct flow_table *t, struct mapping *m);
+/* Puts a caller's own mapping in the place of a dynamic one with the same addresses and ports, which is gone
+ * then; its sessions go on as the new one's. */
+void flow_map_adopt(struct flow_table *t, struct mapping *dynamic, struct mapping *m);
 /* Ends a dynamic mapping that got no session. */
 void flow_map_unused(struct flow_table *t, struct mapping *m);
 

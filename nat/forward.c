@@ -4,8 +4,9 @@
  * changed only by calls of the main thread, which waits for them, and may therefore be
  * read there.
  *
- * Guests may ask for one as well (nat/portmap.h).  Such a grant takes nothing from anybody, and when it
- * ends, its port is held for its guest like that of any mapping (nat/ports.h).
+ * Guests may ask for one as well (nat/portmap.h).  Such a grant takes nothing from anybody; it takes the
+ * place of the mapping that the guest's own packets have made, if they have, and when it ends, its
+ * port is held for its guest like that of any mapping (nat/ports.h).
  *
  * A forward that is deleted while it has sessions is retired: out of the tables, so that
  * nothing new comes in and its place can be given anew, but there until its last session has
@@ -52,17 +53,31 @@ const struct gateway *forwards_conflict(const struct gateway *g, const struct up
 	return NULL;
 }
 
+static struct leg *leg_of(struct gateway *g, const struct nat_forward *f)
+{
+	struct leg *leg = f->in_leg ? g->nat->leg_of[f->domain] : &g->leg;
+
+	return leg && leg->gw == g ? leg : NULL;
+}
+
+/* Whether a guest's own mapping, by what it sends, is just what its grant would be. */
+static bool is_the_same(const struct mapping *m, const struct forward *f, const struct leg *leg)
+{
+	return f->f.by && !m->fixed && m->leg == leg && m->inside == f->f.to && m->iport == htobe16(f->f.to_port);
+}
+
 static void enter(struct gateway *g, struct forward *f)
 {
 	struct uplink *u = g->up;
 	struct flow_table *t = &g->nat->flow;
 	be16 port = htobe16(f->f.listen_port);
-	struct leg *leg = f->f.in_leg ? g->nat->leg_of[f->f.domain] : &g->leg;
+	struct leg *leg = leg_of(g, &f->f);
 
-	if (!u || !fits(&f->f, u) || !leg || leg->gw != g || f->m.in_out)
+	if (!u || !fits(&f->f, u) || !leg || f->m.in_out)
 		return;
 	struct mapping *in_the_way = flow_map_out(t, u->domain, f->f.proto, u->conf.address.addr, port);
-	if (in_the_way)
+	bool adopts = in_the_way && is_the_same(in_the_way, f, leg);
+	if (in_the_way && !adopts)
 		flow_map_leave(t, in_the_way);
 	ports_take(&u->ports, f->f.proto, f->f.listen_port);
 	f->m = (struct mapping){
@@ -78,7 +93,10 @@ static void enter(struct gateway *g, struct forward *f)
 		.proto = f->f.proto,
 		.fixed = true,
 	};
-	flow_map_enter(t, &f->m);
+	if (adopts)
+		flow_map_adopt(t, in_the_way, &f->m);
+	else
+		flow_map_enter(t, &f->m);
 }
 
 /* What a guest had outside is held for it: late packets must not reach a stranger. */
@@ -247,6 +265,17 @@ static bool was_its_own(const struct gateway *g, const struct nat_forward *f)
 	return false;
 }
 
+/* The port that the guest's packets from there leave by already; 0: none.  As any remote sees the one
+ * (RFC 4787 REQ-1), the grant is to have no other. */
+static uint16_t implicit_port(struct gateway *g, const struct nat_forward *f)
+{
+	const struct leg *leg = leg_of(g, f);
+	const struct mapping *m = leg ? flow_map_in(&g->nat->flow, leg->domain, f->proto, f->to, htobe16(f->to_port))
+				      : NULL;
+
+	return m && !m->fixed && !m->local && m->up == g->up ? be16toh(m->oport) : 0;
+}
+
 /* Marks the port of f as taken, or another; in f->listen_port. */
 static int choose_port(struct gateway *g, struct nat_forward *f, bool exactly, nsec_t now)
 {
@@ -257,6 +286,12 @@ static int choose_port(struct gateway *g, struct nat_forward *f, bool exactly, n
 		.random = nat_random(g->nat),
 		.now = now,
 	};
+	uint16_t implicit = implicit_port(g, f);
+
+	if (implicit && (!exactly || f->listen_port == implicit)) {
+		f->listen_port = implicit;
+		return 0;
+	}
 	bool ours = f->listen_port >= PORTS_FIRST && f->listen_port >= p->first && f->listen_port <= p->last;
 
 	if (ours && (!ports_reserved(p, f->proto, f->listen_port, want.owner, now) || was_its_own(g, f))) {

@@ -244,9 +244,10 @@ struct nat_forward {
 int nat_forward_add(struct gateway *g, const struct nat_forward *f, char *ret_owner);
 /* Likewise for a guest, at the uplink's address, and without harm to anyone: no port that somebody
  * has, that is held or in a block, none below 1024 or outside the uplink's range.
- * f->listen_port is the port it would like, 0 for any; *ret_port is what it got.  exactly: that one or
- * none.  -EADDRINUSE, -ENOSPC (no port, or NAT_GRANTS_MAX), -ENETDOWN (no uplink, or no address there),
- * -EPERM (the address outside is the host's: proxied), -EINVAL, -ENOMEM. */
+ * f->listen_port is the port it would like, 0 for any; *ret_port is what it got: rather the one by which
+ * packets from f->to leave already, whose sessions are then the grant's.  exactly: that wish or none.
+ * -EADDRINUSE, -ENOSPC (no port, or NAT_GRANTS_MAX), -ENETDOWN (no uplink, or no address there), -EPERM
+ * (the address outside is the host's: proxied), -EINVAL, -ENOMEM. */
 int nat_forward_grant(struct gateway *g, const struct nat_forward *f, bool exactly, uint16_t *ret_port);
 /* By proto, listen and listen_port.  Nothing new comes in; its sessions go on until they end.
  * -ENOENT. */

@@ -437,6 +437,17 @@ void portmap_end_domain(struct portmap *m, domain_idx d)
 		end_rows(m, in_domain, &d, true);
 }
 
+static bool is_guests(const struct portmap_row *r, const void *arg)
+{
+	return same_guest(&r->guest, arg);
+}
+
+void portmap_end_guest(struct portmap *m, const struct portmap_guest *who)
+{
+	if (m)
+		end_rows(m, is_guests, who, true);
+}
+
 bool portmap_evict(struct portmap *m, uint8_t proto, uint16_t outside_port, bool kill)
 {
 	for (struct portmap_row *r = m->row; r < m->row + m->n; r++) {

@@ -8,8 +8,9 @@
  * them and never as it said.  NAT-PMP and PCP know it by protocol and inside port, and one
  * mapping serves both; PCP changes or deletes it only with the nonce that made it (RFC 6887
  * 11.3), NAT-PMP stands for the nonce of zeroes.  UPnP knows its own by protocol and outside port, several of
- * which may lead to one inside port.  The outside port is one that nobody has, from
- * 1024 on; which one was wished is a hint, but for PREFER_FAILURE.
+ * which may lead to one inside port.  The outside port is the one by
+ * which the guest's packets from there leave already, so that the NAT stays endpoint-independent, or else one that
+ * nobody has, from 1024 on; which one was wished is a hint, but for PREFER_FAILURE and UPnP.
  *
  * Refused on purpose: THIRD_PARTY (no guest speaks for another); FILTER, whose prefixes the
  * forwards do not have (UNSUPP_OPTION); PEER (UNSUPP_OPCODE), by which a guest would keep sessions in
@@ -17,7 +18,8 @@
  *
  * Lifetimes.  At most PORTMAP_LIFE_MAX; PCP's are at least PORTMAP_LIFE_MIN (RFC 6887 15), NAT-PMP's
  * are never longer than asked (RFC 6886 3.3).  What has expired lets nothing new in; connections
- * that are there go on.
+ * that are there go on.  When the lease of the guest's address ends or begins, its mappings end, connections too, so
+ * that who gets the address next is not reached by them.
  *
  * Epoch: seconds since the table was made, or since all mappings were lost or the address outside
  * changed (RFC 6887 8.5), so that clients notice and ask again.
@@ -86,6 +88,8 @@ nsec_t portmap_next(const struct portmap *m);
 void portmap_reset(struct portmap *m, nsec_t now);
 /* A domain of the gateway's is about to go. */
 void portmap_end_domain(struct portmap *m, domain_idx d);
+/* The guest has lost its address, or another is about to get it. */
+void portmap_end_guest(struct portmap *m, const struct portmap_guest *who);
 /* People want this outside port, or have the mapping deleted.  false: it is no guest's. */
 bool portmap_evict(struct portmap *m, uint8_t proto, uint16_t outside_port, bool kill);
 

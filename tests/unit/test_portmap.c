@@ -289,6 +289,82 @@ static void people_come_first(void **state)
 	assert_true(syn_arrives(b->x, OUTSIDE, 8080, G2, 80));
 }
 
+/* Who gets the address next is not reached by what the one before has opened. */
+static void address_changes_hands(void **state)
+{
+	struct bench *b = *state;
+	struct portctl_request q = pcp_map(G1, 80, 8080, 600), other = pcp_map(G2, 80, 8081, 600);
+	struct portmap_guest who = {b->x->dom, G1};
+
+	ask(b, G1, &q);
+	ask(b, G2, &other);
+	assert_true(syn_arrives(b->x, OUTSIDE, 8080, G1, 80));
+	portmap_end_guest(b->m, &who);
+	assert_int_equal(gateway_sessions(b->x->gw), 0);
+	assert_false(syn_arrives(b->x, OUTSIDE, 8080, G1, 80));
+	assert_true(syn_arrives(b->x, OUTSIDE, 8081, G2, 80));
+}
+
+/* The ports that an uplink may give are what guests get of it. */
+static void range_of_the_uplink(void **state)
+{
+	struct bench *b = *state;
+	struct portctl_request q = pcp_map(G1, 80, 8080, 600);
+	struct uplink_conf c = *uplink_get_conf(b->x->up);
+
+	c.port_first = 40000;
+	c.port_last = 40009;
+	assert_int_equal(uplink_set_conf(b->x->up, &c), 0);
+	struct portctl_response r = ask(b, G1, &q);
+	assert_in_range(r.external_port, 40000, 40009);
+	q = pcp_map(G1, 81, 40010, 600);
+	q.prefer_failure = true;
+	assert_int_equal(ask(b, G1, &q).result, PORTCTL_CANNOT_PROVIDE_EXTERNAL);
+}
+
+/* A port that the guest has outside already is the one it gets (the mapping is endpoint-independent). */
+static void implicit_becomes_explicit(void **state)
+{
+	struct bench *b = *state;
+	struct nb_pkt out = nb_out(17, G1, 4000, R1, 53), in, o;
+	struct portctl_request q = pcp_map(G1, 4000, 9000, 600);
+
+	nb_send(b->x, b->x->guest, &out);
+	assert_true(nb_read(&b->x->world->out[0], &o));
+	in = nb_in(17, R2, 999, o.sport);
+	q.proto = 17;
+	q.prefer_failure = true;
+	assert_int_not_equal(ask(b, G1, &q).external_port, o.sport); /* that wish or none: another beside it */
+	q.lifetime = 0;
+	ask(b, G1, &q);
+	q.lifetime = 600;
+	q.prefer_failure = false;
+	assert_int_equal(ask(b, G1, &q).external_port, o.sport);
+	assert_int_equal(gateway_sessions(b->x->gw), 1);
+	struct nat_stats st;
+	nat_get_stats(b->x->nat, &st);
+	assert_int_equal(st.mappings, 0); /* it is the forward now */
+	nb_clear(b->x);
+	nb_send(b->x, b->x->world, &in); /* a stranger gets in */
+	assert_int_equal(b->x->guest->n_out, 1);
+	in = nb_in(17, R1, 53, o.sport); /* and so does the one spoken to */
+	nb_send(b->x, b->x->world, &in);
+	assert_int_equal(b->x->guest->n_out, 2);
+	out = nb_out(17, G1, 4000, IP(198, 51, 100, 77), 53); /* whatever the remote */
+	nb_clear(b->x);
+	nb_send(b->x, b->x->guest, &out);
+	assert_true(nb_read(&b->x->world->out[0], &in));
+	assert_int_equal(in.sport, o.sport);
+	assert_int_equal(gateway_sessions(b->x->gw), 3);
+	q.lifetime = 0;
+	ask(b, G1, &q);
+	assert_int_equal(gateway_sessions(b->x->gw), 3); /* they go on */
+	nat_flush(b->x->nat, b->x->gw);
+	nat_get_stats(b->x->nat, &st);
+	assert_int_equal(st.mappings, 0);
+	assert_int_equal(st.guests, 0);
+}
+
 static void refused_on_purpose(void **state)
 {
 	struct bench *b = *state;
@@ -315,7 +391,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(life_of_a_mapping), T(connections_outlive_their_mapping), T(whose_it_is),
 		T(takes_nothing_from_others), T(limits), T(lifetimes), T(outside_address), T(legs),
-		T(people_come_first), T(refused_on_purpose),
+		T(people_come_first), T(address_changes_hands), T(range_of_the_uplink), T(implicit_becomes_explicit),
+		T(refused_on_purpose),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
