@@ -90,7 +90,7 @@ const struct command commands[] = {
 	{"dns", "list", "[NET]", "dns.list", 0, render_dns_list, .help = "names the switch answers for"},
 
 	{"forward", "list", "[NET]", "forward.list", 0, render_forward_list,
-	 .help = "outside ports that lead to guests"},
+	 .help = "outside ports that lead to guests, configured or opened by them"},
 	{"forward", "add", "NET PROTO LISTEN TO [PORT]", "forward.add", MAY,
 	 .help = "e.g. forward add lab tcp 127.0.0.1:2222 10.10.10.10:22"},
 	{"forward", "del", "NET PROTO LISTEN", "forward.del", IF | OPT_BIT(OPT_KILL),

@@ -153,6 +153,8 @@ int port_control_network(struct daemon *d, struct run_network *n, FILE *err);
 void port_control_end(struct daemon *d, struct run_network *n);
 void port_control_uplink(struct run_network *n); /* it is about to be another */
 void port_control_leg(struct run_network *n, domain_idx domain); /* about to go */
+/* A lease of the address has ended, or one has begun. */
+void port_control_lease(struct run_network *n, domain_idx domain, be32 addr);
 /* A forward of the config wants this port of the uplink: no guest keeps it.  true: one had it. */
 bool port_control_yield(struct daemon *d, const struct uplink *u, uint8_t proto, uint16_t port);
 

@@ -162,6 +162,13 @@ void port_control_leg(struct run_network *n, domain_idx domain)
 	portmap_end_domain(n->portmap, domain);
 }
 
+void port_control_lease(struct run_network *n, domain_idx domain, be32 addr)
+{
+	const struct portmap_guest who = {domain, addr};
+
+	portmap_end_guest(n->portmap, &who);
+}
+
 bool port_control_yield(struct daemon *d, const struct uplink *u, uint8_t proto, uint16_t port)
 {
 	for (struct run_network *n = d->networks; n; n = n->next) {

@@ -91,6 +91,8 @@ static void on_lease(void *arg, enum lease_event ev, const struct lease *l)
 
 	if (n) /* a renewal may come with another name */
 		dns_names_del_addr(d->names, domain, DNS_NAME_LEASE, l->address);
+	if (n && ev != LEASE_EV_RENEWED)
+		port_control_lease(n, domain, l->address);
 	if (n && up) {
 		services_name_lease(d, domain, l);
 		forwards_follow(d, n, l->hostname);

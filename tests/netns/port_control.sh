@@ -3,9 +3,10 @@
 # quota and for a time; who configured the switch comes first.
 #
 #	a 10.10.10.50 (ta) ---.
+#	c by DHCP (tc) --------+
 #	b 10.10.10.51 (tb) --- vswitchd --test-clock [203.0.113.2 on up0] --- (w0) 203.0.113.1 wan
 . "$(dirname "$0")/_story.sh"
-need_root; need_tun; need curl jq nc natpmpc
+need_root; need_tun; need curl jq nc natpmpc udhcpc
 
 ns $SW
 wan
@@ -19,6 +20,7 @@ networks:
 ports:
   a: { type: tap, interface: ta, network: lab }
   b: { type: tap, interface: tb, network: lab }
+  c: { type: tap, interface: tc, network: lab }
 EOC
 }
 reload() { kill -HUP "$DAEMON"; }
@@ -26,6 +28,7 @@ net "dns: false"
 daemon_start --test-clock
 tap_guest a ta 10.10.10.50/24
 tap_guest b tb 10.10.10.51/24
+tap_guest c tc
 for g in a b; do ipn $g route add default via 10.10.10.1; done
 web_server a 80
 PCP=$HERE/pcp.py
@@ -112,6 +115,32 @@ check "people delete a guest's" ctl forward del lab tcp :9000
 refute "nobody gets in" page 9000
 check "and it is mapped again" says a 'SUCCESS .* 9000 .*' map port=80 ext=9000
 
+# a port that is outside already, and an address that changes hands
+implicit() { on b "$PY" - "$PCP" <<'EOP'
+import socket, subprocess, sys
+s = socket.socket(type=socket.SOCK_DGRAM); s.settimeout(2); s.bind(("", 4500)); s.sendto(b"x", ("203.0.113.1", 7777))
+outside = s.recv(100).decode().split(":")[1]
+got = subprocess.run([sys.executable, sys.argv[1], "10.10.10.1", "map", "proto=17", "port=4500"], capture_output=True, text=True).stdout.split()
+s.sendto(b"x", ("203.0.113.1", 7778)) # another remote sees the same
+other = s.recv(100).decode().split(":")[1]
+print(outside, got, other)
+sys.exit(not outside == got[3] == other)
+EOP
+}
+for p in 7777 7778; do
+	spawn on wan "$PY" -c 'import socket, sys
+s = socket.socket(type=socket.SOCK_DGRAM); s.bind(("", int(sys.argv[1])))
+while True:
+    d, a = s.recvfrom(9000); s.sendto(("%s:%d" % a).encode(), a)' $p
+	wait_for 3 listening_udp wan $p
+done
+check "a socket that has spoken gets the port it spoke by" implicit
+check "it is deleted" says b 'SUCCESS 0 .*' map proto=17 port=4500 life=0
+check "c takes a lease" dhcp c tc
+check "and maps a port" says c 'SUCCESS .* 9300 .*' map port=80 ext=9300
+check "its lease ends" ctl lease release lab "$(lease_word c ip)"
+check "so does its mapping" jctl 'all(.[]; .listen != ":9300")' forward list
+
 # what ends all
 epoch() { pcp a announce && cut -d' ' -f3 "$T/pcp.out"; }
 check "the epoch runs" eval 'ctl clock advance 50 && [ "$(epoch)" -ge 50 ]'
@@ -131,6 +160,23 @@ MODE=routed net "dns: false"
 reload
 check "another mode: all are gone" wait_for 3 mapped 0
 check "the port is closed" closed
+MODE=nat-per-vm net "dns: false, nat: { port-control: [nat-pmp, pcp] }"
+reload
+vm() { on "$1" natpmpc -g 10.10.10.2 "${@:2}" >"$T/pmp.out" 2>&1; }
+ipn b addr flush dev tb
+ipn b addr add 10.10.10.50/24 dev tb
+for g in a b; do ipn $g route replace default via 10.10.10.2; done
+spawn on b "$PY" -u "$HERE/web.py" "$T" 0.0.0.0 80
+wait_for 5 listening b 80
+check "nat-per-vm: a guest maps a port" wait_for 3 vm a -a 9400 80 tcp 600
+check "another one of the same address maps its own" vm b -a 9401 80 tcp 600
+outside3() { on wan curl -sf -m 2 "http://203.0.113.2:$1/" | grep -q outside; }
+check "the one is reached" outside3 9400
+refute "by the other's the other" outside3 9401
+check "each is listed with its port" jctl '[.[] | [.listen, .port]] | sort == [[":9400", "a"], [":9401", "b"]]' forward list
+check "each deletes its own only" eval 'vm b -a 0 0 tcp 0 && mapped 1 && outside3 9400'
+check "a port goes" ctl port del a
+check "its mapping too" mapped 0
 MODE=nat net "dns: false"
 sed -i 's/uplink: wan/uplink: host/; /^  wan:/a \  host: { type: host }' "$CONFIG"
 sed -i 's/dns: false/nat: { port-control: pcp }/' "$CONFIG"
