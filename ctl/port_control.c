@@ -13,6 +13,7 @@
 #include "nat/gateway.h"
 #include "nat/portmap.h"
 #include "net/clock.h"
+#include "net/headers.h"
 #include "net/wire.h"
 
 _Static_assert((unsigned)CONTROL_NAT_PMP == PORTCTL_NATPMP && (unsigned)CONTROL_PCP == PORTCTL_PCP &&
@@ -79,6 +80,20 @@ static void receive(void *arg, struct pkt *k)
 	pkt_free(sw_main_pool(n->daemon->sw), k);
 }
 
+/* For `events`: who opened what, and when it ended. */
+static void told(void *arg, const struct portmap_row *r, bool open)
+{
+	struct run_network *n = arg;
+	struct daemon *d = n->daemon;
+	char to[IP4_PORT_STRLEN], text[100];
+
+	if (!d->on_event)
+		return;
+	snprintf(text, sizeof(text), "%s %s :%u to %s", portmap_source(r->by), r->proto == IPPROTO4_TCP ? "tcp" : "udp",
+		 r->outside_port, ip4_port_format(r->guest.addr, r->inside_port, to));
+	d->on_event(d, open ? "mapping-opened" : "mapping-closed", n->cfg->name, text);
+}
+
 static int begin(struct daemon *d, struct run_network *n, const struct portmap_conf *c)
 {
 	n->portmap_timer = loop_timer_new(d->loop, expire, n);
@@ -119,7 +134,7 @@ static int set_upnp(struct run_network *n, bool on, FILE *err)
 
 int port_control_network(struct daemon *d, struct run_network *n, FILE *err)
 {
-	struct portmap_conf c = {n->cfg->port_control, n->cfg->port_control_mappings};
+	struct portmap_conf c = {n->cfg->port_control, n->cfg->port_control_mappings, told, n};
 	int r = 0;
 
 	if (!c.protocols) {

@@ -134,6 +134,8 @@ static void end_row(struct portmap *m, struct portmap_row *r, bool kill)
 	nat_forward_del(m->gateway, &f);
 	if (kill)
 		nat_forward_kill(m->gateway, &f);
+	if (m->conf.told)
+		m->conf.told(m->conf.arg, r, false);
 	*r = m->row[--m->n];
 }
 
@@ -196,6 +198,8 @@ static enum portctl_result grant(struct portmap *m, const struct portmap_row *wa
 		return result_of(error, exactly);
 	m->n++;
 	*ret_row = r;
+	if (m->conf.told)
+		m->conf.told(m->conf.arg, r, true);
 	return PORTCTL_SUCCESS;
 }
 

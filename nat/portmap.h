@@ -41,10 +41,14 @@
 #define PORTMAP_TEXT 64u
 
 struct portmap;
+struct portmap_row;
 
 struct portmap_conf {
 	unsigned protocols; /* enum portctl_protocols */
 	uint32_t per_guest;
+	/* Told of each mapping that is granted or ends; must change none.  NULL: nobody. */
+	void (*told)(void *arg, const struct portmap_row *r, bool open);
+	void *arg;
 };
 struct portmap_guest { /* who asks: where the packet came from */
 	domain_idx domain;

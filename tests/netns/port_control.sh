@@ -56,6 +56,9 @@ reload
 check "on, after a reload: natpmpc learns the outside address" wait_for 3 pmp a
 check "which is the uplink's" grep -q "Public IP address : 203.0.113.2" "$T/pmp.out"
 refute "nobody gets in" page 8080
+spawn ctl --json events; events=$SPAWN_OUT
+watched() { pmp b -a 4001 4001 udp 600; pmp b -a 4001 4001 udp 0; [ -s "$events" ]; }
+check "somebody watches events" wait_for 5 watched
 check "natpmpc maps a port for 60 s" pmp a -a 8080 80 tcp 60
 check "the one it wished, as long as it wished" grep -qE "Mapped public port 8080 protocol TCP to local port 80 liftime 60" "$T/pmp.out"
 check "from outside a connection reaches the guest" page 8080
@@ -69,6 +72,9 @@ check "45 s later" ctl clock advance 45
 check "it is still there" page 8080
 check "20 s later it has expired" eval 'ctl clock advance 20 && wait_for 3 mapped 0'
 refute "and lets nobody in" page 8080
+event() { jq -es "any(.[]; .event == \"$1\" and .object == \"lab\" and .text == \"nat-pmp tcp :8080 to 10.10.10.50:80\")" "$events"; }
+check "events tell of its beginning" wait_for 2 event mapping-opened
+check "and of its end" wait_for 2 event mapping-closed
 check "UDP as well" pmp b -a 4000 4000 udp 600
 check "deleted by a lifetime of 0" eval 'pmp b -a 4000 4000 udp 0 && mapped 0'
 check "a wish below 1024 gets another port" eval 'pmp a -a 22 80 tcp 600 && ! grep -q "public port 22 " "$T/pmp.out"'

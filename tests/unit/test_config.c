@@ -486,6 +486,10 @@ static void test_values(void **state)
 	assert_false(dmz->dhcp);
 	assert_true(dmz->dns);
 	assert_string_equal(dmz->uplink, "wan");
+	assert_int_equal(dmz->port_control, CONTROL_NAT_PMP | CONTROL_PCP | CONTROL_UPNP);
+	assert_int_equal(dmz->port_control_mappings, 8);
+	assert_int_equal(n->port_control, 0);
+	assert_int_equal(n->port_control_mappings, 32);
 	assert_false(config_network(c, "office")->dhcp || config_network(c, "quiet")->dns);
 	const struct cfg_port *up = config_port(c, "up");
 	assert_true(up->is_trunk);
