@@ -98,6 +98,7 @@ struct cfg_network {
 	size_t n_upstreams;
 	struct cfg_forward *forwards;
 	size_t n_forwards;
+	bool filter6;		  /* routed */
 	struct cfg_route *routes; /* routed */
 	size_t n_routes;
 	enum nat_filtering filtering;

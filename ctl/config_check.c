@@ -712,6 +712,8 @@ static void check_served_network(struct check *k, size_t i)
 		check_host_only(k, net, n);
 	check_services(k, net, n);
 	check_port_control(k, net, n, u);
+	if (net->filter6 && !net->has_subnet6)
+		diag_at(k->d, value_or(n, "ipv6-filter"), "there is no IPv6 subnet to filter for");
 	struct prefix6 subnet6 = {.len = 0};
 	if (net->has_subnet6)
 		subnet6 = net->subnet6;

@@ -259,6 +259,8 @@ static const struct field network_fields[] = {
 	{"forward", F_LIST, AT(cfg_network, forwards), ALSO(cfg_network, n_forwards), NAT_ONLY,
 	 .object = &schema_forward, .help = "outside ports that lead to a guest"},
 	{"nat", F_OBJECT, NAT_ONLY, .object = &schema_nat, .help = "how addresses are translated"},
+	{"ipv6-filter", F_BOOL, AT(cfg_network, filter6), .only = BIT(MODE_ROUTED), .dflt = "false",
+	 .help = "IPv6 from beyond the gateway comes in only where a guest has asked for it (RFC 6092)"},
 	{"routes", F_LIST, AT(cfg_network, routes), ALSO(cfg_network, n_routes), .only = BIT(MODE_ROUTED),
 	 .object = &schema_route, .help = "what lies behind routers in the network, at most 64"},
 };

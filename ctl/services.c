@@ -485,6 +485,7 @@ static void gateway_conf_of(struct daemon *d, const struct cfg_network *c, struc
 						    : GATEWAY_NAT,
 		.alike = c->mode == MODE_NAT_PER_VM,
 		.flags = (c->dhcp ? GATEWAY_SERVE_DHCP : 0u) | (c->dns ? GATEWAY_SERVE_DNS : 0u),
+		.filter6 = c->filter6,
 		.filtering = (enum gateway_filtering)c->filtering,
 		.udp_timeout_s = c->udp_timeout_s,
 		.tcp_established_s = c->tcp_established_s,

@@ -241,6 +241,8 @@ static void set_nat_stats(json_t *o, struct nat *nat)
 	verbs_set_int(n, "sessions", s.sessions);
 	verbs_set_int(n, "mappings", s.mappings);
 	verbs_set_int(n, "guests", s.guests);
+	verbs_set_int(n, "neighbours", s.neighbours);
+	verbs_set_int(n, "flows6", s.flows6);
 	verbs_set_int(n, "created", s.created);
 	verbs_set_int(n, "expired", s.expired);
 	verbs_set_int(n, "evicted", s.evicted);

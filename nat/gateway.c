@@ -436,6 +436,7 @@ static void do_detach(struct worker *w, void *arg)
 	nat_end_sessions(g->nat, g, NULL);
 	frag_forget(g->nat, w, &g->leg.nif);
 	neigh_if_flush(&g->nat->neigh, &g->leg.nif, w);
+	filter6_forget(&g->nat->filter6, g->leg.domain);
 	g->nat->leg_of[g->leg.domain] = NULL;
 	neigh_forget_origin(&g->nat->neigh, g->port, w);
 	nat_del_ticker(g->nat, w, g->port);

@@ -157,6 +157,7 @@ struct gateway_conf {
 	enum gateway_filtering filtering;
 	/* seconds; 0 = 300, 7440, 240, 60 (RFC 4787 REQ-5, RFC 5382 REQ-5, RFC 5508 REQ-2) */
 	uint32_t udp_timeout_s, tcp_established_s, tcp_transitory_s, icmp_timeout_s;
+	bool filter6;                /* (routed) IPv6 comes in only where it was asked for: nat/filter6.h */
 	uint32_t sessions_per_guest; /* 0 = 4096 */
 	/* 0 = no limit of its own; the rate may come as a burst of one second's worth */
 	uint32_t mappings_per_guest, ports_per_guest, new_sessions_per_s;
@@ -287,6 +288,7 @@ size_t nat_kill(struct nat *n, struct gateway *g, const struct nat_match *m);
 
 struct nat_stats {
 	uint32_t sessions, mappings, guests, neighbours;
+	uint32_t flows6; /* of the filter of IPv6 */
 	uint64_t created, expired, evicted; /* sessions, ever */
 	uint64_t ports_gave_way;            /* held ports that another guest got before their time */
 	uint64_t alg_translated, alg_left;  /* FTP commands; those that named another's address, or too much */

@@ -2,6 +2,7 @@
  *
  *	gateway.c   the inside port: what the gateway answers itself, who may go further
  *	gateway6.c  the same for IPv6: neighbour discovery, echo, DNS; nothing is routed
+ *	filter6.c   the stateful filter of IPv6
  *	icmp6.c     ICMPv6 of our own
  *	uplink.c    the outside port
  *	napt.c      translation: the established path, new sessions, filtering
@@ -21,6 +22,7 @@
 #define NAT_INTERNAL_H
 
 #include "nat/alg.h"
+#include "nat/filter6.h"
 #include "nat/flow.h"
 #include "nat/gateway.h"
 #include "nat/neigh.h"
@@ -84,6 +86,7 @@ struct frag {
 struct syn_wait {
 	struct pkt *k;
 	struct uplink *u; /* NULL: gone */
+	domain_idx domain; /* (IPv6) whom it was for */
 	nsec_t due;
 };
 
@@ -93,6 +96,7 @@ struct nat {
 	struct leg *leg_of[SW_DOMAINS_MAX]; /* NULL: no gateway there */
 	struct flow_table flow;
 	struct neigh_table neigh;
+	struct filter6 filter6;
 	struct frag frags[FRAGS_MAX];
 	uint8_t frags_held_of[1024]; /* by a hash of the source */
 	unsigned frags_held;
@@ -250,6 +254,7 @@ void frag_forget(struct nat *n, struct worker *w, const struct neigh_if *nif);
 
 /* syn_wait.c */
 void syn_wait(struct uplink *u, const struct transit *t); /* t->k was refused, and stays */
+void syn_wait6(struct gateway *g, const struct transit *t); /* likewise, a TCP segment of IPv6 */
 nsec_t syn_wait_advance(struct nat *n, struct worker *w, nsec_t now); /* the next time; 0 = never */
 void syn_wait_forget(struct nat *n, const struct uplink *u);
 void syn_wait_fini(struct nat *n, struct pkt_pool *pool);

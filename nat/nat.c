@@ -48,8 +48,16 @@ struct nat *nat_new(struct sw *sw, const struct nat_limits *limits)
 		errno = ENOMEM;
 		return NULL;
 	}
-	n->flow.wake = n->neigh.wake = wake;
-	n->flow.arg = n->neigh.arg = n;
+	if (filter6_init(&n->filter6, max, now) < 0) {
+		neigh_table_fini(&n->neigh);
+		flow_fini(&n->flow);
+		route_table_free(n->routes);
+		free(n);
+		errno = ENOMEM;
+		return NULL;
+	}
+	n->flow.wake = n->neigh.wake = n->filter6.wake = wake;
+	n->flow.arg = n->neigh.arg = n->filter6.arg = n;
 	return n;
 }
 
@@ -62,6 +70,7 @@ void nat_free(struct nat *n)
 	while (n->uplinks)
 		uplink_free(n->uplinks);
 	syn_wait_fini(n, sw_main_pool(n->sw));
+	filter6_fini(&n->filter6);
 	neigh_table_fini(&n->neigh);
 	flow_fini(&n->flow);
 	route_table_free(n->routes);
@@ -103,7 +112,9 @@ nsec_t nat_tick(struct port *p, struct nat *n, struct worker *w, nsec_t now)
 		return 0;
 	flow_advance(&n->flow, w, now);
 	neigh_advance(&n->neigh, w, now);
+	filter6_advance(&n->filter6, now);
 	nsec_t own = nat_sooner(frag_advance(n, w, now), syn_wait_advance(n, w, now));
+	own = nat_sooner(own, wheel_next(&n->filter6.wheel));
 	return nat_sooner(own, nat_sooner(wheel_next(&n->flow.wheel), wheel_next(&n->neigh.wheel)));
 }
 
@@ -349,6 +360,7 @@ static void do_stats(struct worker *w, void *arg)
 		.mappings = n->flow.mappings.used,
 		.guests = n->flow.guests.used,
 		.neighbours = n->neigh.used,
+		.flows6 = n->filter6.pool.used,
 		.created = n->flow.created,
 		.expired = n->flow.expired,
 		.evicted = n->flow.evicted,

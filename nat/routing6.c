@@ -143,6 +143,20 @@ static enum drop_reason answer(struct nat *n, struct transit *t, struct neigh_if
 
 /* ---- what comes in ---- */
 
+/* A network with the filter is closed to everything beyond its gateway, other networks too.  NULL: outside. */
+static enum drop_reason filter_between(struct gateway *from, struct gateway *to, struct transit *t)
+{
+	enum drop_reason why = DROP_NONE;
+
+	if (from == to)
+		return DROP_NONE;
+	if (from && from->conf.filter6)
+		why = filter6_out(from, t);
+	if (!why && to && to->conf.filter6)
+		why = filter6_in(to, t);
+	return why;
+}
+
 enum drop_reason routing6_from_inside(struct gateway *g, struct transit *t)
 {
 	const uint8_t *dst = pkt_ip6(t->k)->dst;
@@ -155,6 +169,9 @@ enum drop_reason routing6_from_inside(struct gateway *g, struct transit *t)
 		icmp6_error(g->nat, &t->leg->nif, &g->icmp, t, ICMP6_UNREACHABLE, ICMP6_UNREACH_NO_ROUTE, 0);
 		return DROP_GW_NO_ROUTE;
 	}
+	enum drop_reason why = filter_between(g, r ? r->leg->gw : NULL, t);
+	if (why)
+		return why;
 	return send_on(g->nat, t, &way, &t->leg->nif, &g->icmp);
 }
 
@@ -194,6 +211,9 @@ enum drop_reason routing6_from_outside(struct uplink *u, struct transit *t, bool
 		return DROP_GW_SPOOFED;
 	if (is_gateway_address(r, ip->dst))
 		return answer(u->nat, t, &u->nif, &u->icmp);
+	enum drop_reason why = filter_between(NULL, r->leg->gw, t);
+	if (why)
+		return why;
 	way_of_route(r, ip->dst, &way);
 	return send_on(u->nat, t, &way, &u->nif, &u->icmp);
 }

@@ -5,6 +5,7 @@
  * op bits 0-1: 0 from the guest, 1 from the world, 2 the last frame that left to the world
  * comes back turned around with the record's bytes xored over it from byte 20 on,
  * 3 the clock moves by len seconds.  Bit 2: pad the frame to 1600 bytes.
+ * The byte before the records: its rest by 3 is the filtering; bit 6: a routed network, its IPv6 filtered.
  * Bit 3: the first two bytes are vnet flags and gso_type, the next two gso_size.
  * Header checksums are made right, so that what lies behind them is reached.
  * At the end the switch's books must balance. */
@@ -54,6 +55,18 @@ static void swap(uint8_t *a, uint8_t *b, size_t n)
 	}
 }
 
+static size_t turn6(uint8_t *f, size_t len)
+{
+	if (len < 58)
+		return len;
+	swap(f + 22, f + 38, 16);
+	if (f[20] == 58 && f[54] == 128)
+		f[54] = 129;
+	else if (f[20] != 58)
+		swap(f + 54, f + 56, 2);
+	return len;
+}
+
 /* The frame as an answer to itself. */
 static size_t turn(const struct dummy_frame *o, uint8_t *f)
 {
@@ -63,6 +76,8 @@ static size_t turn(const struct dummy_frame *o, uint8_t *f)
 	if (len < 38)
 		return len;
 	swap(f, f + 6, 6);
+	if (nb_get16(f + 12) == 0x86dd)
+		return turn6(f, len);
 	swap(f + 26, f + 30, 4);
 	if (f[23] == 1)
 		f[34] = 0;
@@ -138,6 +153,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	if (len)
 		x->conf.filtering = data[0] % 3;
 	x->conf.algs = ALG_FTP | ALG_TFTP;
+	if (len && data[0] & 0x40) {
+		struct uplink_conf uc = *uplink_get_conf(x->up);
+		uc.address6 = (struct prefix6){.addr = {0x20, 1, 0xd, 0xb8, [15] = 2}, .len = 64};
+		memcpy(uc.gateway6, (uint8_t[16]){0x20, 1, 0xd, 0xb8, [15] = 1}, 16);
+		uplink_set_conf(x->up, &uc);
+		x->conf.mode = GATEWAY_ROUTED;
+		x->conf.filter6 = true;
+	}
 	gateway_set_conf(x->gw, &x->conf);
 	gateway_set_sink(x->gw, GATEWAY_DHCP, &sink);
 	gateway_set_sink(x->gw, GATEWAY_DNS, &sink);
