@@ -25,6 +25,7 @@ enum host_mode { HOST_UNSET, HOST_EXCLUDE, HOST_SHARE };
 enum ip_proto_cfg { PROTO_TCP = 6, PROTO_UDP = 17 };
 enum port_control { CONTROL_NAT_PMP = 1, CONTROL_PCP = 2, CONTROL_UPNP = 4 }; /* as nat/portctl.h has them */
 enum nat_alg { NAT_ALG_FTP = 1, NAT_ALG_TFTP = 2 }; /* as nat/alg.h has them */
+enum nat6 { NAT6_NONE, NAT6_NPT };
 enum nat_filtering { FILTER_ENDPOINT_INDEPENDENT, FILTER_ADDRESS_DEPENDENT, FILTER_ADDRESS_AND_PORT_DEPENDENT };
 
 struct cfg_reservation {
@@ -98,7 +99,9 @@ struct cfg_network {
 	size_t n_upstreams;
 	struct cfg_forward *forwards;
 	size_t n_forwards;
-	bool filter6;		  /* routed */
+	bool filter6;		  /* routed; by default where npt */
+	enum nat6 nat6;		  /* nat */
+	struct prefix6 npt;
 	struct cfg_route *routes; /* routed */
 	size_t n_routes;
 	enum nat_filtering filtering;

@@ -687,6 +687,55 @@ static void check_port_control(struct check *k, const struct cfg_network *net, s
 
 #define VM_SUBNET 0x0a000200u /* 10.0.2.0/24 */
 
+/* Nobody else's addresses, or the table of routes could not tell whose they are. */
+static void check_npt_prefix(struct check *k, size_t i, struct node *at)
+{
+	const struct prefix6 *p = &k->c->networks[i].npt;
+	char buf[PREFIX_STRLEN];
+	for (size_t j = 0; j < k->c->n_networks; j++) {
+		const struct cfg_network *o = &k->c->networks[j];
+		const struct prefix6 *taken = o->has_subnet6 && prefix6_overlap(p, &o->subnet6) ? &o->subnet6
+					      : j < i && o->npt.len && prefix6_overlap(p, &o->npt) ? &o->npt
+											       : NULL;
+		if (taken) {
+			diag_at(k->d, at, "the prefix overlaps %s of network '%s'", prefix6_format(taken, buf), o->name);
+			return;
+		}
+	}
+	for (size_t j = 0; j < k->c->n_uplinks; j++) {
+		const struct cfg_uplink *u = &k->c->uplinks[j];
+		if (!u->address6.len || !prefix6_overlap(p, &u->address6))
+			continue;
+		diag_at(k->d, at, "the prefix overlaps %s of uplink '%s': it must be one that is routed to the uplink",
+			prefix6_format(&u->address6, buf), u->name);
+		return;
+	}
+}
+
+/* IPv6 of mode nat, and the filter. */
+static void check_npt(struct check *k, size_t i, const struct cfg_uplink *u)
+{
+	struct cfg_network *net = &k->c->networks[i];
+	struct node *n = k->networks->kid[i], *nat = node_get(n, "nat");
+	struct node *at = nat ? value_or(nat, "ipv6-prefix") : n, *what = nat ? value_or(nat, "ipv6") : n;
+	if (!node_get(n, "ipv6-filter"))
+		net->filter6 = net->nat6 == NAT6_NPT;
+	else if (net->filter6 && (!net->has_subnet6 || (net->mode == MODE_NAT && net->nat6 == NAT6_NONE)))
+		diag_at(k->d, value_or(n, "ipv6-filter"), "there is no IPv6 to filter");
+	if (net->nat6 == NAT6_NONE && net->npt.len)
+		diag_at(k->d, at, "'ipv6-prefix' goes with `ipv6: npt` only");
+	if (net->nat6 == NAT6_NONE)
+		return;
+	if (!net->has_subnet6)
+		diag_at(k->d, what, "`ipv6: npt` needs an IPv6 /64 in 'subnet'");
+	else if (!net->npt.len && !at->bad)
+		diag_at(k->d, what, "`ipv6: npt` needs 'ipv6-prefix', what the /64 is outside");
+	else if (u && !u->address6.len)
+		diag_at(k->d, what, "uplink '%s' has no IPv6 address", u->name);
+	else if (net->npt.len)
+		check_npt_prefix(k, i, at);
+}
+
 static void check_served_network(struct check *k, size_t i)
 {
 	struct cfg_network *net = &k->c->networks[i];
@@ -712,8 +761,7 @@ static void check_served_network(struct check *k, size_t i)
 		check_host_only(k, net, n);
 	check_services(k, net, n);
 	check_port_control(k, net, n, u);
-	if (net->filter6 && !net->has_subnet6)
-		diag_at(k->d, value_or(n, "ipv6-filter"), "there is no IPv6 subnet to filter for");
+	check_npt(k, i, u);
 	struct prefix6 subnet6 = {.len = 0};
 	if (net->has_subnet6)
 		subnet6 = net->subnet6;

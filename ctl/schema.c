@@ -72,6 +72,13 @@ static const struct choice port_controls[] = {
 	{},
 };
 
+static const struct choice nat6_choices[] = {
+	{"none", NAT6_NONE},
+	{"npt", NAT6_NPT},
+	{"nat66", 0, "`npt` translates the prefix, without ports"},
+	{},
+};
+
 static const struct field control_fields[] = {
 	{"socket", F_PATH, AT(config, control_socket), .max = SUN_PATH_MAX,
 	 .help = "where vswitchctl connects; default: `/run/vswitchd/control.sock`, without root "
@@ -115,7 +122,7 @@ static const struct field uplink_fields[] = {
 	 .help = "an address of the switch's own, with its prefix length; `dhcp`: what a server "
 		 "out there gives, with its gateway, routes and MTU; `shared` (interface): the "
 		 "host's own, with its default route, and a range of its `ports`; or a list of one of these and an "
-		 "IPv6 `ADDRESS/LEN`, by which routed networks leave"},
+		 "IPv6 `ADDRESS/LEN`, by which IPv6 leaves"},
 	{"gateway", F_IP4, AT(cfg_uplink, gateway), SIX(cfg_uplink, gateway6), .only = OWN_ADDRESS,
 	 .flags = FIELD_LIST_OF_ONE,
 	 .help = "the next hop, or a list of one for each family, that of IPv6 also a link-local address; "
@@ -220,6 +227,12 @@ static const struct field nat_fields[] = {
 		 "5000; default: none; not through uplinks of type host, and `upnp` not in mode nat-per-vm"},
 	{"port-control-mappings", F_U32, AT(cfg_network, port_control_mappings), .min = 1, .max = 1024,
 	 .dflt = "32", .help = "ports that one guest may open so; a network has at most 1024"},
+	{"ipv6", F_ENUM, AT(cfg_network, nat6), .choices = nat6_choices, .dflt = "none",
+	 .help = "`none`: IPv6 ends at the gateway; `npt`: the network's /64 is `ipv6-prefix` outside, address for "
+		 "address (RFC 6296)"},
+	{"ipv6-prefix", F_PREFIX6, AT(cfg_network, npt), .min = 1, .max = 64,
+	 .help = "of `ipv6: npt`, needed there: a /64 or shorter, which routers outside send to the uplink's IPv6 "
+		 "address; what a shorter one leaves open is zero"},
 };
 static SCHEMA(schema_nat, nat_fields, .what = "nat", .block = true);
 
@@ -246,7 +259,7 @@ static const struct field network_fields[] = {
 	 .help = "`ADDRESS/LEN`, /8 to /30, without host bits; nat-per-vm: every guest's own, "
 		 "default 10.0.2.0/24. Or a list of that and an IPv6 /64, from which guests "
 		 "make addresses of their own (SLAAC): the gateway is ::1 of it and answers ping and DNS; "
-		 "mode `routed` routes it, the others do not"},
+		 "mode `routed` routes it, mode `nat` translates its prefix with `nat: {ipv6: npt}`"},
 	{"gateway", F_IP4, AT(cfg_network, gateway), SERVED, .flags = FIELD_LIST_OF_ONE,
 	 .help = "the switch's address in it; default: the first host address; host-only: the "
 		 "second, as the first is the host's on interface `vsw-NETWORK`; nat-per-vm: the second"},
@@ -259,8 +272,9 @@ static const struct field network_fields[] = {
 	{"forward", F_LIST, AT(cfg_network, forwards), ALSO(cfg_network, n_forwards), NAT_ONLY,
 	 .object = &schema_forward, .help = "outside ports that lead to a guest"},
 	{"nat", F_OBJECT, NAT_ONLY, .object = &schema_nat, .help = "how addresses are translated"},
-	{"ipv6-filter", F_BOOL, AT(cfg_network, filter6), .only = BIT(MODE_ROUTED), .dflt = "false",
-	 .help = "IPv6 from beyond the gateway comes in only where a guest has asked for it (RFC 6092)"},
+	{"ipv6-filter", F_BOOL, AT(cfg_network, filter6), .only = BIT(MODE_ROUTED) | BIT(MODE_NAT),
+	 .help = "IPv6 from beyond the gateway comes in only where a guest has asked for it (RFC 6092); default: on with "
+		 "`nat: {ipv6: npt}`, off in mode routed"},
 	{"routes", F_LIST, AT(cfg_network, routes), ALSO(cfg_network, n_routes), .only = BIT(MODE_ROUTED),
 	 .object = &schema_route, .help = "what lies behind routers in the network, at most 64"},
 };
@@ -484,6 +498,7 @@ static bool special_equal(const struct field *f, const void *a, const void *b)
 	const struct cfg_forward *x = a, *y = b;
 	switch (f->kind) {
 	case F_SUBNETS: return subnets_equal(a, b);
+	case F_PREFIX6: return !memcmp(field_cat(f, a), field_cat(f, b), sizeof(struct prefix6));
 	case F_RANGE: return !memcmp(field_cat(f, a), field_cat(f, b), 2 * sizeof(be32));
 	case F_UPLINKS: return uplinks_equal(a, b);
 	case F_PORT_RANGE: return !memcmp(field_cat(f, a), field_cat(f, b), 2 * sizeof(uint16_t));

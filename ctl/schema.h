@@ -34,6 +34,7 @@ enum field_kind {
 	F_IP4,
 	F_SUBNET,
 	F_SUBNETS, /* of a network, one for each family */
+	F_PREFIX6,
 	F_HOSTPREFIX,
 	F_UPLINKS,
 	F_PORT_RANGE,

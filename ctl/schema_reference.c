@@ -82,5 +82,5 @@ void schema_reference(FILE *out)
 	reference_table(&schema_top, "The whole", out);
 	fprintf(out, "\n## Known, but not built yet\n\nThese are refused, with the reason.\n\n");
 	reference_unbuilt(&schema_top, "", out);
-	fprintf(out, "- a network of IPv6 alone, and IPv6 beyond the network: it is not routed or translated\n");
+	fprintf(out, "- a network or uplink of IPv6 alone; NAT66 with ports, and forwards of IPv6\n");
 }

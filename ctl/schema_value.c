@@ -428,15 +428,29 @@ static int read_prefix6(const struct field *f, struct node *n, struct prefix6 *r
 	net = p;
 	for (unsigned i = p.len; i < 128; i++)
 		net.addr[i / 8] &= (uint8_t)~(0x80u >> i % 8);
-	if (f->kind == F_SUBNET && memcmp(net.addr, p.addr, sizeof(p.addr))) {
+	if (f->kind != F_HOSTPREFIX && memcmp(net.addr, p.addr, sizeof(p.addr))) {
 		diag_at(d, n, "%s has host bits set (did you mean %s?)", n->text, prefix6_format(&net, buf));
 		return -EINVAL;
 	}
 	if (!is_unicast6(p.addr) || ip6_is_link_local(p.addr)) {
-		diag_at(d, n, "%s is no %s that hosts can use", n->text, f->kind == F_SUBNET ? "subnet" : "address");
+		diag_at(d, n, "%s is no %s that hosts can use", n->text, f->kind != F_HOSTPREFIX ? "subnet" : "address");
 		return -EINVAL;
 	}
 	*ret = p;
+	return 0;
+}
+
+/* Of a length within the row's bounds. */
+static int read_prefix_of6(const struct field *f, struct node *n, void *base, struct diag *d)
+{
+	struct prefix6 p, *at = field_at(f, base);
+	if (read_prefix6(f, n, &p, d) < 0)
+		return -EINVAL;
+	if (p.len < f->min || p.len > f->max) {
+		diag_at(d, n, "'%s' is a /%u to a /%u, not a /%u", f->key, f->min, f->max, p.len);
+		return -EINVAL;
+	}
+	*at = p;
 	return 0;
 }
 
@@ -785,6 +799,7 @@ const struct kind schema_kinds[F_KINDS] = {
 	[F_IP4] = {"address", read_ip4, S_U32},
 	[F_SUBNET] = {"subnet", read_subnet, S_PREFIX},
 	[F_SUBNETS] = {"subnet or list", read_subnets, S_SPECIAL, true},
+	[F_PREFIX6] = {"IPv6 prefix", read_prefix_of6, S_SPECIAL},
 	[F_HOSTPREFIX] = {"address/length", read_hostprefix, S_PREFIX},
 	[F_PORT_RANGE] = {"ports", read_port_range, S_SPECIAL},
 	[F_UPLINKS] = {"name or names", read_uplinks, S_SPECIAL, true},

@@ -417,7 +417,7 @@ static void ra_conf_of(const struct run_network *n, struct ra_conf *ret)
 	const struct prefix6 ours = gateway6(c);
 
 	/* a default router only where it routes (RFC 4861 4.2, lifetime 0) */
-	*ret = (struct ra_conf){.router = c->mode == MODE_ROUTED,
+	*ret = (struct ra_conf){.router = c->mode == MODE_ROUTED || c->nat6 == NAT6_NPT,
 				.mac = gateway_get_conf(n->gateway)->mac, .mtu = c->mtu, .n_prefixes = 1,
 				.n_dns = c->dns ? 1 : 0, .domain = c->dns ? c->domain : NULL};
 	nd_link_local(ret->mac, ret->source);
@@ -485,6 +485,7 @@ static void gateway_conf_of(struct daemon *d, const struct cfg_network *c, struc
 						    : GATEWAY_NAT,
 		.alike = c->mode == MODE_NAT_PER_VM,
 		.flags = (c->dhcp ? GATEWAY_SERVE_DHCP : 0u) | (c->dns ? GATEWAY_SERVE_DNS : 0u),
+		.npt = c->nat6 == NAT6_NPT ? c->npt : (struct prefix6){.len = 0},
 		.filter6 = c->filter6,
 		.filtering = (enum gateway_filtering)c->filtering,
 		.udp_timeout_s = c->udp_timeout_s,

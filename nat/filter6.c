@@ -258,10 +258,10 @@ static struct flow6_key make_key(domain_idx d, uint8_t proto, const uint8_t insi
 	return k;
 }
 
-static struct flow6_key key_of(domain_idx d, const struct pkt *k, bool out)
+/* inside: the guest's address as he knows it; out: the packet is from him */
+static struct flow6_key key_of(domain_idx d, const struct pkt *k, const uint8_t inside[16], bool out)
 {
-	const struct ip6_hdr *ip = pkt_ip6(k);
-	const uint8_t *inside = out ? ip->src : ip->dst, *remote = out ? ip->dst : ip->src;
+	const uint8_t *remote = out ? pkt_ip6(k)->dst : pkt_ip6(k)->src;
 	const struct udp_hdr *u = pkt_udp(k); /* at the same place in TCP */
 
 	if (!(k->flags & PKT_L4))
@@ -344,7 +344,7 @@ enum drop_reason filter6_out(struct gateway *g, struct transit *t)
 
 	if (is_later(k) || class_of(k, true) != CLASS_FLOW)
 		return DROP_NONE;
-	const struct flow6_key key = key_of(t->leg->domain, k, true);
+	const struct flow6_key key = key_of(t->leg->domain, k, pkt_ip6(k)->src, true);
 	struct flow6 *s = find(f, &key);
 	if (!s) {
 		const uint8_t flags = key.proto == IPPROTO4_TCP && (k->flags & PKT_L4) ? pkt_tcp(k)->flags : 0;
@@ -367,7 +367,7 @@ enum drop_reason filter6_out(struct gateway *g, struct transit *t)
 /* ---- in ---- */
 
 /* An error names what a guest has sent: of a flow of its own, or of what needs none. */
-static enum drop_reason error_in(struct filter6 *f, domain_idx d, const struct pkt *k)
+static enum drop_reason error_in(struct filter6 *f, domain_idx d, const struct pkt *k, const uint8_t inside[16])
 {
 	const uint32_t at = k->l4_off + (uint32_t)sizeof(struct icmp_hdr);
 	uint8_t room[QUOTED], src[16], dst[16];
@@ -400,14 +400,14 @@ static enum drop_reason error_in(struct filter6 *f, domain_idx d, const struct p
 		sport = htobe16(wire_get_u16(&w));
 		dport = htobe16(wire_get_u16(&w));
 	}
-	const struct flow6_key key = make_key(d, proto, src, dst, sport, proto == IPPROTO6_ICMP ? 0 : dport);
+	const struct flow6_key key = make_key(d, proto, inside, dst, sport, proto == IPPROTO6_ICMP ? 0 : dport);
 	return wire_ok(&w) && find(f, &key) ? DROP_NONE : DROP_NAT_ICMP;
 }
 
-static enum drop_reason flow_in(struct gateway *g, struct transit *t)
+static enum drop_reason flow_in(struct gateway *g, struct transit *t, const uint8_t inside[16])
 {
 	struct filter6 *f = &g->nat->filter6;
-	const struct flow6_key key = key_of(g->leg.domain, t->k, false);
+	const struct flow6_key key = key_of(g->leg.domain, t->k, inside, false);
 	struct flow6 *s = find(f, &key);
 
 	if (!s) {
@@ -420,12 +420,22 @@ static enum drop_reason flow_in(struct gateway *g, struct transit *t)
 	return DROP_NONE;
 }
 
+/* Whom a packet is for, whose prefix may not be translated yet. */
+static void inside_of(const struct gateway *g, const struct pkt *k, uint8_t ret[16])
+{
+	memcpy(ret, pkt_ip6(k)->dst, 16);
+	if (g->conf.npt.len)
+		npt_in(&g->npt, ret);
+}
+
 enum drop_reason filter6_in(struct gateway *g, struct transit *t)
 {
 	struct filter6 *f = &g->nat->filter6;
 	const struct pkt *k = t->k;
 	enum drop_reason why;
+	uint8_t inside[16];
 
+	inside_of(g, k, inside);
 	if (is_later(k))
 		return frag_known(f, g->leg.domain, k, t->now);
 	/* RFC 8200 4.5, RFC 7112: the first fragment has all headers */
@@ -436,13 +446,13 @@ enum drop_reason filter6_in(struct gateway *g, struct transit *t)
 		why = DROP_NONE;
 		break;
 	case CLASS_ERROR:
-		why = error_in(f, g->leg.domain, k);
+		why = error_in(f, g->leg.domain, k, inside);
 		break;
 	case CLASS_FLOW: /* a request for echo opens nothing, so that none matches */
-		why = k->ip_proto == IPPROTO6_ICMP ? DROP_GW_UNSOLICITED : flow_in(g, t);
+		why = k->ip_proto == IPPROTO6_ICMP ? DROP_GW_UNSOLICITED : flow_in(g, t, inside);
 		break;
 	case CLASS_ANSWER:
-		why = flow_in(g, t);
+		why = flow_in(g, t, inside);
 		break;
 	default:
 		why = DROP_GW_UNSOLICITED;
@@ -453,9 +463,11 @@ enum drop_reason filter6_in(struct gateway *g, struct transit *t)
 	return why;
 }
 
-bool filter6_knows(struct filter6 *f, domain_idx d, const struct pkt *k)
+bool filter6_knows(const struct gateway *g, const struct pkt *k)
 {
-	const struct flow6_key key = key_of(d, k, false);
+	uint8_t inside[16];
 
-	return find(f, &key) != NULL;
+	inside_of(g, k, inside);
+	const struct flow6_key key = key_of(g->leg.domain, k, inside, false);
+	return find(&g->nat->filter6, &key) != NULL;
 }

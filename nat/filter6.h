@@ -29,6 +29,7 @@
 #include "switch/worker.h"
 
 struct gateway;
+struct pkt;
 struct transit;
 
 #define FILTER6_FRAGS 512u
@@ -67,7 +68,7 @@ enum drop_reason filter6_out(struct gateway *g, struct transit *t);
 /* One for a guest in it, from elsewhere: DROP_NONE, or why not. */
 enum drop_reason filter6_in(struct gateway *g, struct transit *t);
 /* Whether a TCP segment for a guest there, that had no flow when it came, has one now. */
-bool filter6_knows(struct filter6 *f, domain_idx d, const struct pkt *k);
+bool filter6_knows(const struct gateway *g, const struct pkt *k);
 void filter6_forget(struct filter6 *f, domain_idx d); /* all flows of a network */
 void filter6_advance(struct filter6 *f, nsec_t now);
 

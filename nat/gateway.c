@@ -337,6 +337,10 @@ static void set_conf(struct gateway *g, const struct gateway_conf *c)
 		g->conf.mtu = MTU_DEFAULT;
 	if (!g->conf.sessions_per_guest)
 		g->conf.sessions_per_guest = SESSIONS_PER_GUEST;
+	if (c->npt.len) {
+		g->conf.npt.len = NPT_LEN;
+		npt_init(&g->npt, c->address6.addr, c->npt.addr);
+	}
 	g->udp_ns = seconds(c->udp_timeout_s, UDP_TIMEOUT_S);
 	g->tcp_est_ns = seconds(c->tcp_established_s, TCP_EST_S);
 	g->tcp_trans_ns = seconds(c->tcp_transitory_s, TCP_TRANS_S);

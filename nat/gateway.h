@@ -27,7 +27,8 @@
  * are bounded as well.
  *
  * IPv6.  A gateway with an address of it answers neighbour discovery, echo and DNS there.  Routed ones
- * route it as they do IPv4; nothing is translated (GW_NO_ROUTE in the other modes).
+ * route it as they do IPv4; in mode nat it leaves under another prefix where conf.npt says so, else not at
+ * all (GW_NO_ROUTE).  Either may be behind a stateful filter (GW_UNSOLICITED).
  *
  * After a restart of the daemon TCP connections of before are unknown: a segment from
  * inside without SYN is dropped (NAT_NOT_SYN) and answered with RST, so that the guest
@@ -157,7 +158,10 @@ struct gateway_conf {
 	enum gateway_filtering filtering;
 	/* seconds; 0 = 300, 7440, 240, 60 (RFC 4787 REQ-5, RFC 5382 REQ-5, RFC 5508 REQ-2) */
 	uint32_t udp_timeout_s, tcp_established_s, tcp_transitory_s, icmp_timeout_s;
-	bool filter6;                /* (routed) IPv6 comes in only where it was asked for: nat/filter6.h */
+	/* (nat) its /64 is this prefix outside (nat/npt.h), which routers there send to the uplink's address;
+	 * len 0: its IPv6 ends here */
+	struct prefix6 npt;
+	bool filter6;                /* (routed, npt) IPv6 comes in only where it was asked for: nat/filter6.h */
 	uint32_t sessions_per_guest; /* 0 = 4096 */
 	/* 0 = no limit of its own; the rate may come as a burst of one second's worth */
 	uint32_t mappings_per_guest, ports_per_guest, new_sessions_per_s;

@@ -94,6 +94,9 @@ enum drop_reason gateway6_input(struct gateway *g, struct transit *t, bool group
 	switch (g->conf.mode) {
 	case GATEWAY_ROUTED:
 		return routing6_from_inside(g, t);
+	case GATEWAY_NAT:
+		return g->conf.npt.len ? routing6_npt_from_inside(g, t)
+				       : refuse(g, t, ICMP6_UNREACH_NO_ROUTE, DROP_GW_NO_ROUTE);
 	case GATEWAY_HOST_ONLY:
 		return refuse(g, t, ICMP6_UNREACH_ADMIN, DROP_GW_HOST_ONLY);
 	default:

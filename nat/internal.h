@@ -3,6 +3,7 @@
  *	gateway.c   the inside port: what the gateway answers itself, who may go further
  *	gateway6.c  the same for IPv6: neighbour discovery, echo, DNS; nothing is routed
  *	filter6.c   the stateful filter of IPv6
+ *	npt.c       prefix translation of IPv6
  *	icmp6.c     ICMPv6 of our own
  *	uplink.c    the outside port
  *	napt.c      translation: the established path, new sessions, filtering
@@ -26,6 +27,7 @@
 #include "nat/flow.h"
 #include "nat/gateway.h"
 #include "nat/neigh.h"
+#include "nat/npt.h"
 #include "nat/ports.h"
 #include "nat/route.h"
 #include "net/csum.h"
@@ -140,6 +142,7 @@ struct route {
 	bool six; /* of IPv6: then these in place of `to` and `via` */
 	struct prefix6 to6;
 	uint8_t via6[16];
+	bool npt; /* what the network's own prefix is outside */
 };
 
 struct gateway {
@@ -149,7 +152,8 @@ struct gateway {
 	struct gateway_conf conf; /* defaults filled in */
 	struct leg leg;           /* its first */
 	struct leg *legs;         /* the others */
-	struct route route[2 * (1 + ROUTES_MAX)];
+	struct route route[2 * (1 + ROUTES_MAX) + 1];
+	struct npt npt; /* when conf.npt.len */
 	unsigned n_routes;
 	struct uplink *up;
 	nsec_t udp_ns, tcp_est_ns, tcp_trans_ns, icmp_ns;
@@ -291,6 +295,8 @@ enum drop_reason gateway6_input(struct gateway *g, struct transit *t, bool group
 /* routing6.c: as routing.c's */
 const struct route *routing6_find(const struct nat *n, const uint8_t dst[16]);
 bool routing6_has_source(const struct leg *l, const uint8_t src[16]);
+/* Of a network whose prefix is translated. */
+enum drop_reason routing6_npt_from_inside(struct gateway *g, struct transit *t);
 enum drop_reason routing6_from_inside(struct gateway *g, struct transit *t);
 /* All IPv6 that comes in by an uplink. */
 enum drop_reason routing6_from_outside(struct uplink *u, struct transit *t, bool group);

@@ -93,6 +93,8 @@ void routing_enter(struct gateway *g)
 		if (i)
 			memcpy(r->via6, c->routes6[i - 1].via, sizeof(r->via6));
 	}
+	if (c->npt.len)
+		g->route[g->n_routes++] = (struct route){.leg = &g->leg, .six = true, .npt = true, .to6 = c->npt};
 	enter_all(g->nat);
 }
 

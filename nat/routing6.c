@@ -1,6 +1,7 @@
 /* Routing of IPv6: between routed networks, and out of and into their uplink.  As routing.c, whose table
  * it shares, but that no router cuts a packet (RFC 8200 4.5): what is too big is refused with the
- * MTU.  Redirects are never sent.  Worker 0. */
+ * MTU.  Networks in mode nat leave, and are reached, under another prefix (npt.h), which is in the table
+ * too; other networks' inside addresses they do not reach.  Redirects are never sent.  Worker 0. */
 #include <string.h>
 
 #include "nat/internal.h"
@@ -31,11 +32,14 @@ bool ip6_is_routable(const uint8_t a[16])
 struct way6 {
 	struct neigh_if *out;
 	uint8_t hop[16];
+	const struct npt *npt; /* NULL: addresses stay as they are */
+	bool npt_out;
 };
 
 static void set_way(struct way6 *w, struct neigh_if *out, const uint8_t hop[16])
 {
 	w->out = out;
+	w->npt = NULL;
 	memcpy(w->hop, hop, sizeof(w->hop));
 }
 
@@ -114,6 +118,8 @@ static enum drop_reason send_on(struct nat *n, struct transit *t, const struct w
 		return DROP_GW_UNREACHABLE;
 	if (!transit_own(t))
 		return DROP_TX_NO_BUFFER;
+	if (way->npt && !npt_rewrite(way->npt, t->k, way->npt_out))
+		return DROP_NAT_ICMP;
 	pkt_ip6(t->k)->hops--;
 	why = neigh_output(&n->neigh, hop, t->w, t->now, t->k, t->origin);
 	if (why == DROP_NONE)
@@ -139,6 +145,89 @@ static enum drop_reason answer(struct nat *n, struct transit *t, struct neigh_if
 	}
 	icmp6_error(n, in, b, t, ICMP6_UNREACHABLE, ICMP6_UNREACH_PORT, 0);
 	return DROP_GW_LOCAL_CLOSED;
+}
+
+/* ---- networks whose prefix is another outside ---- */
+
+/* A packet for a guest there, under his outside address. */
+static enum drop_reason npt_to_inside(struct gateway *g, struct transit *t, struct neigh_if *in,
+				      struct token_bucket *b)
+{
+	uint8_t inside[16];
+	struct way6 way;
+
+	memcpy(inside, pkt_ip6(t->k)->dst, sizeof(inside));
+	if (!npt_in(&g->npt, inside))
+		return DROP_GW_MARTIAN;
+	if (neigh_is_ours6(&g->leg.nif, inside))
+		return DROP_GW_LOCAL_CLOSED; /* the gateway serves its network alone */
+	enum drop_reason why = g->conf.filter6 ? filter6_in(g, t) : DROP_NONE;
+	if (why)
+		return why;
+	set_way(&way, &g->leg.nif, inside);
+	way.npt = &g->npt;
+	way.npt_out = false;
+	return send_on(g->nat, t, &way, in, b);
+}
+
+/* To the outside address of a guest, from one of our guests (RFC 6296 4.1.3): out and in again. */
+static enum drop_reason hairpin(struct gateway *g, struct gateway *to, struct transit *t)
+{
+	if (!transit_own(t))
+		return DROP_TX_NO_BUFFER;
+	if (!npt_rewrite(&g->npt, t->k, true))
+		return DROP_NAT_ICMP;
+	t->quiet = true; /* its source is of another domain now */
+	return npt_to_inside(to, t, &t->leg->nif, &g->icmp);
+}
+
+enum drop_reason routing6_npt_from_inside(struct gateway *g, struct transit *t)
+{
+	const uint8_t *dst = pkt_ip6(t->k)->dst;
+	const struct route *r = routing6_find(g->nat, dst);
+	uint8_t outside[16];
+	struct way6 way;
+
+	if (g->up && neigh_is_ours6(&g->up->nif, dst))
+		return answer(g->nat, t, &t->leg->nif, &g->icmp);
+	memcpy(outside, pkt_ip6(t->k)->src, sizeof(outside));
+	if (!npt_out(&g->npt, outside))
+		return DROP_GW_MARTIAN;
+	/* other networks are closed, but for the one that the uplink is in */
+	const bool closed = r && !r->npt && !(g->up && g->up->domain == r->leg->domain);
+	if (!g->up || closed || !way_of_uplink(g->up, dst, &way)) {
+		icmp6_error(g->nat, &t->leg->nif, &g->icmp, t, ICMP6_UNREACHABLE, ICMP6_UNREACH_NO_ROUTE, 0);
+		return DROP_GW_NO_ROUTE;
+	}
+	enum drop_reason why = g->conf.filter6 ? filter6_out(g, t) : DROP_NONE;
+	if (why)
+		return why;
+	if (r && r->npt)
+		return hairpin(g, r->leg->gw, t);
+	way.npt = &g->npt;
+	way.npt_out = true;
+	return send_on(g->nat, t, &way, &t->leg->nif, &g->icmp);
+}
+
+/* One that was on its way there or from there is lost: its sender is told in his own terms. */
+static void npt_lost(struct nat *n, struct gateway *g, const struct pkt *k, struct worker *w, bool was_out)
+{
+	struct pkt *c = pkt_copy(worker_pool(w), k);
+	struct way6 way;
+	bool ok = false;
+
+	if (!c)
+		return;
+	if (was_out && npt_in(&g->npt, pkt_ip6(c)->src)) {
+		set_way(&way, &g->leg.nif, pkt_ip6(c)->src);
+		ok = true;
+	} else if (!was_out && g->up && npt_out(&g->npt, pkt_ip6(c)->dst)) {
+		ok = way_of_uplink(g->up, pkt_ip6(c)->src, &way);
+	}
+	if (ok) /* from the side where its sender is: the other address means nothing there */
+		icmp6_tell(n, w, way.out, way.out, neigh_get6(&n->neigh, way.out, way.hop), c, ICMP6_UNREACHABLE,
+			   ICMP6_UNREACH_ADDRESS);
+	pkt_free(worker_pool(w), c);
 }
 
 /* ---- what comes in ---- */
@@ -203,12 +292,14 @@ enum drop_reason routing6_from_outside(struct uplink *u, struct transit *t, bool
 			       ? DROP_GW_MARTIAN
 			       : answer(u->nat, t, &u->nif, &u->icmp);
 	r = routing6_find(u->nat, ip->dst);
-	if (!r || !is_routed(r->leg->gw) || r->leg->gw->up != u)
+	if (!r || (!r->npt && !is_routed(r->leg->gw)) || r->leg->gw->up != u)
 		return DROP_GW_NOT_MINE;
 	if (!ip6_is_routable(ip->src) || !ip6_is_routable(ip->dst))
 		return DROP_GW_MARTIAN;
 	if (is_inside(u, ip->src))
 		return DROP_GW_SPOOFED;
+	if (r->npt)
+		return npt_to_inside(r->leg->gw, t, &u->nif, &u->icmp);
 	if (is_gateway_address(r, ip->dst))
 		return answer(u->nat, t, &u->nif, &u->icmp);
 	enum drop_reason why = filter_between(NULL, r->leg->gw, t);
@@ -227,7 +318,11 @@ void routing6_lost(struct nat *n, const struct neigh_if *nif, const struct pkt *
 	const struct leg *out = n->leg_of[nif->domain];
 	struct way6 way;
 
-	if (r ? way_of_route(r, src, &way) : out && is_routed(out->gw) && way_from(out->gw, src, &way))
+	if (r && r->npt)
+		npt_lost(n, r->leg->gw, k, w, true);
+	else if (out && nif == &out->nif && out->gw->conf.npt.len)
+		npt_lost(n, out->gw, k, w, false);
+	else if (r ? way_of_route(r, src, &way) : out && is_routed(out->gw) && way_from(out->gw, src, &way))
 		icmp6_tell(n, w, nif, way.out, neigh_get6(&n->neigh, way.out, way.hop), k, ICMP6_UNREACHABLE,
 			   ICMP6_UNREACH_ADDRESS);
 }

@@ -88,7 +88,9 @@ static void answer(struct nat *n, struct transit *t, const struct syn_wait *s)
 {
 	struct uplink *u = s->u;
 
-	if (is_six(s->k) && !filter6_knows(&n->filter6, s->domain, s->k))
+	const struct leg *l = is_six(s->k) ? n->leg_of[s->domain] : NULL;
+
+	if (l && !filter6_knows(l->gw, s->k))
 		icmp6_error(n, &u->nif, &u->icmp, t, ICMP6_UNREACHABLE, ICMP6_UNREACH_ADMIN, 0);
 	else if (!is_six(s->k) && !flow_find_out(&n->flow, key_of(u, s->k)))
 		icmp_error(n, &u->nif, &u->icmp, t, ICMP4_UNREACHABLE, ICMP4_UNREACH_PORT, 0);

@@ -5,7 +5,8 @@
  * op bits 0-1: 0 from the guest, 1 from the world, 2 the last frame that left to the world
  * comes back turned around with the record's bytes xored over it from byte 20 on,
  * 3 the clock moves by len seconds.  Bit 2: pad the frame to 1600 bytes.
- * The byte before the records: its rest by 3 is the filtering; bit 6: a routed network, its IPv6 filtered.
+ * The byte before the records: its rest by 3 is the filtering; bit 6: IPv6 is filtered, and routed, or
+ * with bit 5 translated.
  * Bit 3: the first two bytes are vnet flags and gso_type, the next two gso_size.
  * Header checksums are made right, so that what lies behind them is reached.
  * At the end the switch's books must balance. */
@@ -158,7 +159,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		uc.address6 = (struct prefix6){.addr = {0x20, 1, 0xd, 0xb8, [15] = 2}, .len = 64};
 		memcpy(uc.gateway6, (uint8_t[16]){0x20, 1, 0xd, 0xb8, [15] = 1}, 16);
 		uplink_set_conf(x->up, &uc);
-		x->conf.mode = GATEWAY_ROUTED;
+		if (data[0] & 0x20)
+			x->conf.npt = (struct prefix6){.addr = {0x20, 1, 0xd, 0xb8, 0, 3}, .len = 64};
+		else
+			x->conf.mode = GATEWAY_ROUTED;
 		x->conf.filter6 = true;
 	}
 	gateway_set_conf(x->gw, &x->conf);

@@ -763,7 +763,7 @@ static void test_edit(void **state)
 	assert_int_equal(lab->forwards[1].listen_port, 99);
 	assert_true(config_network(c, "dmz")->dhcp);
 	assert_int_equal(config_network(c, "dmz")->n_reservations, 1);
-	assert_int_equal(c->n_uplinks, 5);
+	assert_int_equal(c->n_uplinks, 6);
 	config_free(c);
 	free(said_by_edit);
 	said_by_edit = NULL;
@@ -871,7 +871,7 @@ static void test_files(void **state)
 /* Every tests/config/bad/NAME.yaml is answered with NAME.err, to the letter. */
 static void test_bad_files(void **state)
 {
-	static const char *const names[] = {"typos", "contradictions", "unbuilt", "syntax", "modes", "vms", "ip6"};
+	static const char *const names[] = {"typos", "contradictions", "unbuilt", "syntax", "modes", "vms", "ip6", "npt"};
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		char path[120], want[8000] = "", *said = NULL;
 		size_t size;
