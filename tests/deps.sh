@@ -11,7 +11,7 @@ unit='libcmocka-dev'
 fuzz='clang libclang-rt-14-dev'
 lint='clang-format clang-tidy cppcheck'
 guest='qemu-system-x86 ipxe-qemu busybox-static cpio'
-net='iproute2 iputils-ping iputils-arping iperf3 tcpdump tshark python3-scapy udhcpc isc-dhcp-client bind9-dnsutils curl netcat-openbsd nftables ethtool socat strace jq procps dnsmasq-base traceroute nmap stun-client hping3 mtr-tiny iputils-tracepath natpmpc miniupnpc'
+net='iproute2 iputils-ping iputils-arping iperf3 tcpdump tshark python3-scapy udhcpc isc-dhcp-client bind9-dnsutils curl netcat-openbsd nftables ethtool socat strace jq procps dnsmasq-base traceroute nmap stun-client hping3 mtr-tiny iputils-tracepath natpmpc miniupnpc ndisc6'
 bench='iperf3 nftables bridge-utils jq slirp4netns hping3'
 
 missing() {
