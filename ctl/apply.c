@@ -367,6 +367,10 @@ int daemon_apply(struct daemon *d, struct config *next, FILE *err)
 	for (struct run_network *n = d->networks; n; n = n->next) {
 		if ((r = forwards_sync(d, n, err)))
 			result = r;
+		if ((r = services_ra(d, n))) {
+			fprintf(err, "error: network '%s': router advertisements: %s\n", n->cfg->name, strerror(-r));
+			result = r;
+		}
 	}
 	if ((r = uplinks_watch(d)))
 		result = r;

@@ -128,6 +128,9 @@ void services_close(struct daemon *d);
 /* Makes or changes the gateway and services of a network (n->cfg is the new one). */
 int services_network(struct daemon *d, struct run_network *n, const struct cfg_network *was, FILE *err);
 void services_network_end(struct daemon *d, struct run_network *n);
+/* Begins, changes or ends its router advertisements; what they say depends on other networks and uplinks too.
+ * -errno. */
+int services_ra(struct daemon *d, struct run_network *n);
 /* The uplink that uplinks_choose() says, with what hangs on it. */
 int services_follow_uplink(struct daemon *d, struct run_network *n, FILE *err);
 struct route4;

@@ -108,7 +108,8 @@ void render_uplink_show(struct render *r, json_t *result, const struct request *
 {
 	TABLE(fields, {"uplink", "name"}, {"type", "type"}, {"state", "state"}, {"reason", "reason"},
 	      {"interface", "interface"}, {"network", "network"}, {"address", "address"},
-	      {"gateway", "gateway"}, {"DHCP", "dhcp"}, {"lease ends", "expires", RENDER_DURATION},
+	      {"gateway", "gateway"}, {"IPv6", "address6"}, {"IPv6 gateway", "gateway6"}, {"DHCP", "dhcp"},
+	      {"lease ends", "expires", RENDER_DURATION},
 	      {"used by", "networks", RENDER_LIST});
 	SHOW_FIELDS(r, result, fields);
 }

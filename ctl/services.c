@@ -411,13 +411,40 @@ static struct prefix6 gateway6(const struct cfg_network *c)
 	return p;
 }
 
-static void ra_conf_of(const struct run_network *n, struct ra_conf *ret)
+/* Whether an uplink of the network's, up or not, leads on by IPv6. */
+static bool has_way_out6(const struct config *all, const struct cfg_network *c)
+{
+	for (size_t i = 0; c->uplink && i <= c->n_backups; i++) {
+		const struct cfg_uplink *u = config_uplink(all, i ? c->backup[i - 1] : c->uplink);
+		if (u && u->address6.len)
+			return true;
+	}
+	return false;
+}
+
+/* Whether the gateway forwards IPv6 anywhere, so that guests may take it for their default router. */
+static bool routes6(const struct config *all, const struct cfg_network *c)
+{
+	if (c->mode != MODE_ROUTED)
+		return c->nat6 == NAT6_NPT && has_way_out6(all, c);
+	for (size_t i = 0; i < c->n_routes; i++)
+		if (c->routes[i].to6.len)
+			return true;
+	for (size_t i = 0; i < all->n_networks; i++) {
+		const struct cfg_network *other = &all->networks[i];
+		if (other != c && other->mode == MODE_ROUTED && other->has_subnet6)
+			return true;
+	}
+	return has_way_out6(all, c);
+}
+
+static void ra_conf_of(const struct daemon *d, const struct run_network *n, struct ra_conf *ret)
 {
 	const struct cfg_network *c = n->cfg;
 	const struct prefix6 ours = gateway6(c);
 
 	/* a default router only where it routes (RFC 4861 4.2, lifetime 0) */
-	*ret = (struct ra_conf){.router = c->mode == MODE_ROUTED || c->nat6 == NAT6_NPT,
+	*ret = (struct ra_conf){.router = routes6(d->running, c),
 				.mac = gateway_get_conf(n->gateway)->mac, .mtu = c->mtu, .n_prefixes = 1,
 				.n_dns = c->dns ? 1 : 0, .domain = c->dns ? c->domain : NULL};
 	nd_link_local(ret->mac, ret->source);
@@ -436,15 +463,15 @@ static void end_ra(struct run_network *n)
 	n->ra = NULL;
 }
 
-static int set_ra(struct daemon *d, struct run_network *n)
+int services_ra(struct daemon *d, struct run_network *n)
 {
 	struct ra_conf c;
 
-	if (!n->cfg->has_subnet6) {
+	if (!n->gateway || !n->cfg->has_subnet6) {
 		end_ra(n);
 		return 0;
 	}
-	ra_conf_of(n, &c);
+	ra_conf_of(d, n, &c);
 	if (n->ra)
 		return ra_server_set_conf(n->ra, &c);
 	n->ra = ra_server_new(d->sw, d->loop, gateway_port(n->gateway), n->domain, &c);
@@ -583,8 +610,6 @@ int services_network(struct daemon *d, struct run_network *n, const struct cfg_n
 		gateway_set_sink(n->gateway, GATEWAY_DNS, n->cfg->dns ? dns_server_sink(d->dns) : NULL);
 		r = set_dns(d, n);
 	}
-	if (!r)
-		r = set_ra(d, n);
 	if (!r && n->cfg->dns) {
 		clear_static_names(d, n);
 		set_names(d, n);

@@ -114,6 +114,11 @@ static json_t *uplink_object(const struct run_uplink *u)
 		verbs_set_prefix(o, "address", c->address);
 		verbs_set_ip(o, "gateway", c->gateway);
 	}
+	if (c->address6.len) {
+		char text[PREFIX_STRLEN];
+		verbs_set_text(o, "address6", prefix6_format(&c->address6, text));
+		verbs_set_text(o, "gateway6", ip6_is_unspecified(c->gateway6) ? NULL : ip6_format(c->gateway6, text));
+	}
 	if (u->dhcp) {
 		int64_t left = uplink_dhcp_expires(u->dhcp);
 		verbs_set_text(o, "dhcp", uplink_dhcp_state(u->dhcp));

@@ -6,7 +6,7 @@
 #	a (ta) --- one fd10:1::/64 --- vswitchd [2001:db8:f::2] ---veth--- (w0) wan 2001:db8:f::1, 2001:db8:99::1
 #	b (tb) --- two fd10:2::/64 ------' |
 #	   `- fd10:9::1 behind b (route)   |
-#	c (tc) --- own, mode nat ----------'
+#	c (tc) --- own, mode nat ----------'   d (td) --- lone fd10:4::/64, no uplink
 . "$(dirname "$0")/_story.sh"
 need_root; need_tun; need_scapy; need rdisc6 tracepath traceroute iperf3 jq nc
 [ -e /proc/sys/net/ipv6 ] || skip "no IPv6 in this kernel"
@@ -26,14 +26,16 @@ uplinks:
 networks:
   one: { vlan: 10, mode: routed, uplink: wan, subnet: [10.1.0.0/24, "fd10:1::/64"] }
   two: { vlan: 20, mode: routed, uplink: wan, subnet: [10.2.0.0/24, "fd10:2::/64"], mtu: 1400, routes: [ { to: "fd10:9::/64", via: "fd10:2::9" } ] }
+  lone: { vlan: 40, mode: routed, subnet: [10.4.0.0/24, "fd10:4::/64"] }
   own: { vlan: 30, mode: nat, uplink: wan, subnet: [10.3.0.0/24, "fd10:3::/64"] }
 ports:
   a: { type: tap, interface: ta, network: one }
   b: { type: tap, interface: tb, network: two }
   c: { type: tap, interface: tc, network: own }
+  d: { type: tap, interface: td, network: lone }
 EOC
 daemon_start
-for g in a b c; do tap_guest $g t$g; v6 $g t$g 1; done
+for g in a b c d; do tap_guest $g t$g; v6 $g t$g 1; done
 slaac() { ipn "$1" -j -6 addr show dev "t$1" | jq -er --arg p "$2" '.[].addr_info[] | select(.local | startswith($p)) | select(.tentative != true) | .local' | head -n 1 | grep .; }
 for g in a b c; do on $g rdisc6 -1 -q -w 3000 t$g >/dev/null; done
 check "a makes an address of its own" wait_for 10 slaac a fd10:1:
@@ -48,6 +50,9 @@ check "a has a default router" default a
 refute "c has none: its network translates IPv4 and routes nothing" default c
 check "rdisc6 names its lifetime" eval 'on a rdisc6 -1 -w 3000 ta | grep -qE "Router lifetime *: *1800 "'
 
+lifetime() { on d rdisc6 -1 -w 3000 td 2>&1 | grep -qE "Router lifetime *: *$1 "; }
+check "so does a network that has but its peers" lifetime 1800
+check "show tells the uplink's addresses" jctl '.address6 == "2001:db8:f::2/64" and .gateway6 == "2001:db8:f::1"' uplink show wan
 check "from network to network" pings a "$B"
 check "the other network's gateway answers" pings a fd10:2::1
 check "behind a guest that routes" pings a fd10:9::1
@@ -132,4 +137,7 @@ check "and what found nobody is counted" eval '[ $(($(tx_drop uplink/wan gw-arp-
 ipn a addr flush dev ta scope global
 gone() { on wan ping -n -c 2 -W 4 "$A" 2>&1 | tee "$T/gone" | grep -q 'From 2001:db8:f::2.*Address unreachable\|From fd10:1::1.*Address unreachable'; }
 check "who has gone is unreachable, and the outside is told" wait_for 60 gone
+check "a network whose peers go" ctl net set one mode nat
+check "and go" ctl net set two subnet 10.2.0.0/24 routes '[]'
+check "is nobody's default router" wait_for 5 lifetime 0
 finish
