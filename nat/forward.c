@@ -307,8 +307,10 @@ static int choose_port(struct gateway *g, struct nat_forward *f, bool exactly, n
 	return 0;
 }
 
-static int may_grant(const struct gateway *g)
+static int may_grant(struct gateway *g, const struct nat_forward *f)
 {
+	if (!leg_of(g, f))
+		return -EINVAL; /* it was taken away under the request */
 	if (!g->up || !g->up->conf.address.addr)
 		return -ENETDOWN;
 	if (g->up->conf.proxied)
@@ -323,7 +325,7 @@ static void do_grant(struct worker *w, void *arg)
 	struct forward **at = &g->forwards;
 
 	c->dead = reap(g);
-	c->result = may_grant(g);
+	c->result = may_grant(g, &c->f->f);
 	if (!c->result)
 		c->result = choose_port(g, &c->f->f, c->exactly, worker_now(w));
 	if (c->result)

@@ -269,6 +269,10 @@ static void legs(void **state)
 	portmap_end_domain(b->m, leg);
 	assert_int_equal(portmap_count(b->m), 0);
 	gateway_leg_del(b->x->gw, leg);
+	q.lifetime = 600; /* a request that was on its way */
+	assert_int_equal(ask_in(b, leg, G1, &q).result, PORTCTL_NOT_AUTHORIZED);
+	assert_int_equal(portmap_count(b->m), 0);
+	assert_false(ports_taken(&b->x->up->ports, 6, 8080));
 }
 
 static void people_come_first(void **state)
