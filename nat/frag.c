@@ -5,6 +5,9 @@
  * it (FRAG_TTL), and leaves right after the first.  Nothing is put together here: what
  * goes on are the fragments themselves.
  *
+ * To a gateway itself only an echo request may come in fragments.  They are all held until the
+ * datagram is whole (frag_gather), and answered one by one: they fit the way they came.
+ *
  * Overlap.  The ranges that have come are kept, and a fragment that overlaps one of them ends its
  * datagram: it and all that follow are dropped (NAT_FRAG_OVERLAP), so that no filter
  * behind us sees another packet than the receiver (RFC 1858, RFC 5722 4).
@@ -302,6 +305,39 @@ enum drop_reason frag_follow(struct nat *n, struct transit *t, struct port *in)
 	if (why)
 		return why;
 	return f->way.out || f->way.back ? send_on(n, t, &f->way) : hold(n, t, f, in);
+}
+
+/* Held fragments were pushed on their list: the first that came is its last. */
+static struct pkt *in_order_of_coming(struct pkt *list)
+{
+	struct pkt *turned = NULL;
+
+	for (struct pkt *next; list; list = next) {
+		next = list->next;
+		list->next = turned;
+		list->offered_to = list->ctx = NULL;
+		turned = list;
+	}
+	return turned;
+}
+
+enum drop_reason frag_gather(struct nat *n, struct transit *t, struct port *in, bool *ret_whole,
+			     struct pkt **ret_others)
+{
+	struct frag *f = datagram(n, t->w, t->now, t->k);
+	enum drop_reason why = enter(n, t->w, f, t->k);
+
+	if (why)
+		return why;
+	*ret_whole = f->whole;
+	if (f->whole) {
+		*ret_others = in_order_of_coming(take_held(n, f));
+		return DROP_NONE;
+	}
+	why = hold(n, t, f, in);
+	if (why) /* it can never be whole now */
+		forget(n, t->w, f, why);
+	return why;
 }
 
 /* Whether a datagram comes from or goes to nif's port. */

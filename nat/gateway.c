@@ -137,10 +137,35 @@ static enum drop_reason local_icmp(struct gateway *g, struct transit *t)
 	return icmp_is_error(t->k) ? napt_icmp_from_inside(g, t) : DROP_GW_LOCAL_CLOSED;
 }
 
+/* RFC 1122 3.3.2: a host puts fragments together.  Of what the gateway serves only echo
+ * requests come so large. */
+static enum drop_reason local_fragment(struct gateway *g, struct transit *t)
+{
+	struct transit one = *t;
+	struct pkt *others = NULL;
+	bool whole = false;
+
+	if (t->k->ip_proto != IPPROTO4_ICMP)
+		return DROP_GW_FRAGMENT;
+	if (!frag_is_later(t->k) && (!(t->k->flags & PKT_L4) || pkt_icmp(t->k)->type != ICMP4_ECHO))
+		return DROP_GW_FRAGMENT;
+	enum drop_reason why = frag_gather(g->nat, t, g->port, &whole, &others);
+	if (why || !whole)
+		return why;
+	for (struct pkt *next; others; others = next) {
+		next = others->next;
+		one.k = others;
+		icmp_echo_reply(&t->leg->nif, &one);
+		pkt_free(worker_pool(t->w), others);
+	}
+	icmp_echo_reply(&t->leg->nif, t);
+	return DROP_NONE;
+}
+
 static enum drop_reason local_input(struct gateway *g, struct transit *t)
 {
 	if (t->k->flags & PKT_FRAGMENT)
-		return DROP_NAT_FRAGMENT;
+		return local_fragment(g, t);
 	if (!(t->k->flags & PKT_L4))
 		return DROP_GW_LOCAL_CLOSED;
 	switch (t->k->ip_proto) {

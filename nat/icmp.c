@@ -111,8 +111,19 @@ void icmp_error(struct nat *n, struct neigh_if *nif, struct token_bucket *b, str
 	neigh_emit(nif, t->w, e, pkt_eth(t->k)->src);
 }
 
-/* RFC 792: the request with its addresses and type turned.  Big ones come as fragments, which are
- * not put together here. */
+static void turn_type(struct pkt *e)
+{
+	struct icmp_hdr *icmp = pkt_icmp(e);
+
+	if (e->vnet.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM)
+		gso_finish_csum(e);
+	icmp->csum = csum_apply(icmp->csum, csum_delta16(htobe16(ICMP4_ECHO << 8),
+							 htobe16(ICMP4_ECHO_REPLY << 8)));
+	icmp->type = ICMP4_ECHO_REPLY;
+}
+
+/* RFC 792: the request with its addresses and type turned.  A later fragment has no type; once
+ * frag_gather() has all of a datagram, each is turned for itself. */
 void icmp_echo_reply(struct neigh_if *nif, struct transit *t)
 {
 	struct pkt *e = pkt_copy(worker_pool(t->w), t->k);
@@ -120,14 +131,10 @@ void icmp_echo_reply(struct neigh_if *nif, struct transit *t)
 	if (!e)
 		return;
 	struct ip4_hdr *ip = pkt_ip4(e);
-	struct icmp_hdr *icmp = pkt_icmp(e);
 	be32 src = ip->src;
 
-	if (e->vnet.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM)
-		gso_finish_csum(e);
-	icmp->csum = csum_apply(icmp->csum, csum_delta16(htobe16(ICMP4_ECHO << 8),
-							 htobe16(ICMP4_ECHO_REPLY << 8)));
-	icmp->type = ICMP4_ECHO_REPLY;
+	if (!frag_is_later(e))
+		turn_type(e);
 	ip->src = ip->dst;
 	ip->dst = src;
 	ip->csum = csum_apply(ip->csum, csum_delta16(htobe16((uint16_t)(ip->ttl << 8)),

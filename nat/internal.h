@@ -42,7 +42,7 @@
 #define FRAGS_MAX 1024u /* datagrams in fragments that are known */
 #define FRAG_WAYS 4u
 #define FRAG_RANGES 8u
-#define FRAG_HELD_MAX 256u /* fragments that wait for their first, in all */
+#define FRAG_HELD_MAX 256u /* fragments that wait for their first or, for us, for all; in all */
 #define FRAG_HELD_SRC 64u  /* of one source: a datagram of 64 KB has 45 */
 
 /* A packet on its way through here.  Functions that work on one return the reason to
@@ -251,6 +251,10 @@ void frag_release(struct nat *n, const struct transit *first, const struct frag_
 		  struct pkt *held);
 /* A later one that came in by the port: goes on, or is held. */
 enum drop_reason frag_follow(struct nat *n, struct transit *t, struct port *in);
+/* A piece, first or later, of a datagram for ourselves.  Held until the datagram is whole: then *ret_whole
+ * is set, t->k is still there, and *ret_others lists the rest in the order of their coming, now the caller's. */
+enum drop_reason frag_gather(struct nat *n, struct transit *t, struct port *in, bool *ret_whole,
+			     struct pkt **ret_others);
 nsec_t frag_advance(struct nat *n, struct worker *w, nsec_t now); /* the next time; 0 = never */
 /* Cuts t->k into pieces that fit out's MTU and sends each to dst.  DROP_NONE: t->k is taken. */
 enum drop_reason frag_cut(struct transit *t, struct neigh_if *out, struct mac dst);
@@ -272,7 +276,7 @@ struct pkt *icmp_build_error(struct worker *w, be32 src, const struct pkt *about
 			     uint8_t code, uint16_t mtu);
 /* A segment that only acknowledges, Ethernet addresses to be filled in; NULL: no buffer. */
 struct pkt *tcp_build_ack(struct worker *w, be32 src, be16 sport, be32 dst, be16 dport, uint32_t seq);
-void icmp_echo_reply(struct neigh_if *nif, struct transit *t);
+void icmp_echo_reply(struct neigh_if *nif, struct transit *t); /* to a request, or to a fragment of one */
 void tcp_reset(struct nat *n, struct neigh_if *nif, struct token_bucket *b, struct transit *t);
 
 /* forward.c */

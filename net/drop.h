@@ -74,6 +74,7 @@
 	X(GW_ARP_QUEUE, "gw-arp-queue", "too many packets or questions waiting for an answer to ARP or ND")             \
 	X(GW_LOCAL_CLOSED, "gw-local-closed", "to a port of the gateway where nothing listens")    \
 	X(GW_TOO_BIG, "gw-too-big", "larger than the next MTU, and not to be cut")                        \
+	X(GW_FRAGMENT, "gw-fragment", "fragment for the gateway itself, of no echo request")       \
 	X(GW_ND, "gw-nd", "neighbour discovery that RFC 4861 7.1 has us discard")                  \
 	X(GW_UNSOLICITED, "gw-unsolicited", "IPv6 to a filtered network that nobody there has asked for") \
 	X(GW_IPV6, "gw-ipv6", "IPv6 to a gateway that does not route it")                          \

@@ -28,6 +28,9 @@ dropped() { jctl ".drops[\"$1\"] // 0 | . >= $2" counters; }
 
 check "an echo of 4000 bytes goes out and comes back in fragments" pings a 203.0.113.1 -s 4000
 check "and one of 30000 bytes" pings a 203.0.113.1 -s 30000
+for size in 1473 3000 30000 65507; do
+	check "the gateway answers one of $size bytes" pings a 10.10.10.1 -s $size
+done
 
 # Speaks UDP from :9000 of the world; what it hears, and from where, is a line in heard.
 cat >"$T/world.py" <<'EOP'

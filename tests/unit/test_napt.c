@@ -1082,6 +1082,80 @@ static void held_fragments_are_limited(void **state)
 	assert_int_equal(x->nat->frags_held, 0);
 }
 
+/* An echo request to the gateway itself: nothing comes back of it before all of it is there. */
+static void echo_in_fragments(void **state)
+{
+	struct nb *x = *state;
+	struct nb_pkt p = nb_out(1, G1, 77, GW_IP, 0), o;
+	static const uint8_t order[4][3] = {{0, 1, 2}, {2, 1, 0}, {1, 2, 0}, {2, 0, 1}};
+
+	p.type = 8;
+	for (unsigned i = 0; i < 4; i++) {
+		nb_clear(x);
+		for (unsigned j = 0; j < 3; j++) {
+			struct nb_pkt f = piece(p, order[i][j] * 800u, 800, order[i][j] < 2);
+			assert_int_equal(x->guest->n_out, 0);
+			nb_send(x, x->guest, &f);
+		}
+		assert_int_equal(x->guest->n_out, 3);
+		for (unsigned j = 0; j < 3; j++) {
+			assert_true(nb_read(&x->guest->out[j], &o));
+			assert_true(o.src == GW_IP && o.dst == G1 && o.dst_mac == G1_MAC && o.payload == 800);
+			assert_int_equal(o.frag & 0x1fff, order[i][j] * 100u);
+			assert_int_equal(o.type, order[i][j] ? 8 : 0); /* a later one begins with data */
+		}
+	}
+	assert_int_equal(x->nat->frags_held, 0);
+	assert_int_equal(x->world->n_out, 0);
+}
+
+static void other_fragments_to_the_gateway_are_dropped(void **state)
+{
+	struct nb *x = *state;
+	struct port *gw = gateway_port(x->gw);
+	struct nb_pkt f = piece(nb_out(17, G1, 5000, GW_IP, 53), 0, 800, true);
+
+	nb_send(x, x->guest, &f);
+	f = piece(nb_out(1, G1, 77, GW_IP, 0), 0, 800, true);
+	f.type = 13; /* timestamp */
+	nb_send(x, x->guest, &f);
+	assert_int_equal(nb_drops(gw, DROP_GW_FRAGMENT), 2);
+	f.type = 8;
+	nb_send(x, x->guest, &f);
+	f = piece(f, 792, 800, true); /* overlaps: the one held goes as well */
+	nb_send(x, x->guest, &f);
+	assert_int_equal(nb_drops(gw, DROP_NAT_FRAG_OVERLAP), 2);
+	f = piece(nb_out(1, G2, 77, GW_IP, 0), 800, 800, false); /* never whole */
+	nb_send(x, x->guest, &f);
+	assert_int_equal(x->nat->frags_held, 1);
+	nb_step(x, 31000);
+	assert_int_equal(nb_drops(gw, DROP_NAT_FRAGMENT), 1);
+	assert_int_equal(x->guest->n_out, 0);
+	assert_int_equal(x->nat->frags_held, 0);
+}
+
+/* What one source has held beyond its share ends the datagram, and only that. */
+static void held_echoes_are_limited(void **state)
+{
+	struct nb *x = *state;
+	struct nb_pkt f;
+
+	for (unsigned i = 0; i <= FRAG_HELD_SRC; i++) {
+		f = piece(nb_out(1, G1, 77, GW_IP, 0), i * 800, 800, true);
+		f.type = 8;
+		nb_send(x, x->guest, &f);
+	}
+	assert_int_equal(nb_drops(gateway_port(x->gw), DROP_NAT_FRAG_LIMIT), FRAG_HELD_SRC + 1);
+	assert_int_equal(x->nat->frags_held, 0);
+	for (unsigned i = 0; i < 2; i++) {
+		f = piece(nb_out(1, G2, 77, GW_IP, 0), i * 800, 800, !i);
+		f.src_mac = G2_MAC;
+		f.type = 8;
+		nb_send(x, x->guest, &f);
+	}
+	assert_int_equal(x->guest->n_out, 2);
+}
+
 static void hairpin_in_fragments(void **state)
 {
 	struct nb *x = *state;
@@ -1189,6 +1263,9 @@ int main(void)
 		T(fragments_in_any_order),
 		T(overlapping_fragments_are_dropped),
 		T(held_fragments_are_limited),
+		T(echo_in_fragments),
+		T(other_fragments_to_the_gateway_are_dropped),
+		T(held_echoes_are_limited),
 		T(hairpin_in_fragments),
 		T(hairpin),
 		T(kill_and_list),
