@@ -36,6 +36,8 @@ check "the host itself is served" on $SW curl -sf -m 3 http://127.0.0.1:9999/
 
 write false
 daemon_start
+no_tcp() { on $SW ss -H -ltnp >"$T/ss" && grep -q :9999 "$T/ss" && ! grep vswitchd "$T/ss"; }
+check "the daemon listens on no TCP port: its control socket is a file" no_tcp
 tap_guest v tv 10.0.2.15/24; ipn v route add default via 10.0.2.2
 tap_guest a ta 10.10.10.50/24; ipn a route add default via 10.10.10.1
 web_server wan 8000
