@@ -156,6 +156,9 @@ int port_control_network(struct daemon *d, struct run_network *n, FILE *err);
 void port_control_end(struct daemon *d, struct run_network *n);
 void port_control_uplink(struct run_network *n); /* it is about to be another */
 void port_control_leg(struct run_network *n, domain_idx domain); /* about to go */
+/* Whether the source is an address that is leased to somebody at another port of the switch: who sent it is no guest
+ * that may speak for it. */
+bool port_control_forged(const struct run_network *n, const struct pkt *k);
 /* A lease of the address has ended, or one has begun. */
 void port_control_lease(struct run_network *n, domain_idx domain, be32 addr);
 /* A forward of the config wants this port of the uplink: no guest keeps it.  true: one had it. */

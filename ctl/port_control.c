@@ -10,10 +10,12 @@
 
 #include "ctl/upnp.h"
 #include "dhcp/dns_udp.h" /* a UDP datagram in its frame */
+#include "dhcp/lease.h"
 #include "nat/gateway.h"
 #include "nat/portmap.h"
 #include "net/clock.h"
 #include "net/headers.h"
+#include "net/parse.h"
 #include "net/wire.h"
 
 _Static_assert((unsigned)CONTROL_NAT_PMP == PORTCTL_NATPMP && (unsigned)CONTROL_PCP == PORTCTL_PCP &&
@@ -50,8 +52,18 @@ static void answer(struct run_network *n, const struct pkt *k, const struct dns_
 		sw_slow_down(gateway_port(n->gateway), k->domain, a);
 }
 
-/* false: nothing can be answered. */
-static bool serve(struct run_network *n, const struct pkt *k)
+bool port_control_forged(const struct run_network *n, const struct pkt *k)
+{
+	struct daemon *d = n->daemon;
+	const struct lease_pool *pool = d->leases ? lease_pool_find(d->leases, n->cfg->name) : NULL;
+	const struct lease *l = pool ? lease_find_address(pool, pkt_ip4(k)->src, clock_wall()) : NULL;
+	const struct port *in = k->in_port == PORT_NONE ? NULL : sw_port_at(d->sw, k->in_port);
+
+	return l && in && *lease_port(l) && strcmp(lease_port(l), in->name) != 0;
+}
+
+/* DROP_NONE, or why nothing can be answered. */
+static enum drop_reason serve(struct run_network *n, const struct pkt *k)
 {
 	uint8_t msg[DNS_UDP_MAX], out[PORTCTL_MSG_MAX];
 	struct portctl_request q;
@@ -61,22 +73,25 @@ static bool serve(struct run_network *n, const struct pkt *k)
 
 	if (len < 0 || u.six ||
 	    portctl_parse(msg, (size_t)len, portmap_get_conf(n->portmap)->protocols, &q))
-		return false;
+		return DROP_SVC_MALFORMED;
+	if (port_control_forged(n, k))
+		return DROP_GW_SPOOFED;
 	const struct portmap_guest who = {k->domain, u.src};
 	portmap_request(n->portmap, &who, &q, clock_now(), &r);
 	size_t size = portctl_build(&q, msg, (size_t)len, &r, out, sizeof(out));
 	if (size)
 		answer(n, k, &u, out, size);
 	arm(n);
-	return true;
+	return DROP_NONE;
 }
 
 static void receive(void *arg, struct pkt *k)
 {
 	struct run_network *n = arg;
+	enum drop_reason why = n->portmap ? serve(n, k) : DROP_SVC_OFF;
 
-	if (!n->portmap || !serve(n, k))
-		sw_slow_refuse(k, DROP_SVC_MALFORMED);
+	if (why)
+		sw_slow_refuse(k, why);
 	pkt_free(sw_main_pool(n->daemon->sw), k);
 }
 

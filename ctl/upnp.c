@@ -67,7 +67,9 @@ static void http_receive(void *arg, struct pkt *k)
 {
 	struct upnp *u = arg;
 
-	if (!to_kernel(u, k))
+	if (port_control_forged(u->network, k))
+		sw_slow_refuse(k, DROP_GW_SPOOFED);
+	else if (!to_kernel(u, k))
 		sw_slow_refuse(k, DROP_SVC_MALFORMED);
 	pkt_free(sw_main_pool(u->network->daemon->sw), k);
 }

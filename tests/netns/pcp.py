@@ -1,7 +1,7 @@
 """One PCP request (RFC 6887) from this namespace, and its answer as words:
 	RESULT LIFETIME EPOCH PORT ADDRESS
 pcp.py GATEWAY map|peer|announce [key=value...]
-	proto=6 port=8080 ext=0 life=3600 nonce=1 client=ADDRESS prefer third=ADDRESS filter=PREFIX/LEN bytes=HEX
+	src=ADDRESS proto=6 port=8080 ext=0 life=3600 nonce=1 client=ADDRESS prefer third=ADDRESS filter=PREFIX/LEN bytes=HEX
 """
 import ipaddress, socket, struct, sys
 
@@ -15,6 +15,8 @@ OPS = {"announce": 0, "map": 1, "peer": 2}
 
 s = socket.socket(type=socket.SOCK_DGRAM)
 s.settimeout(2)
+if "src" in args:
+    s.bind((args["src"], 0))
 s.connect((gateway, 5351))
 client = mapped(args.get("client", s.getsockname()[0]))
 msg = struct.pack("!BBHI16s", 2, OPS[op], 0, num("life", 3600), client)

@@ -144,6 +144,12 @@ check "a socket that has spoken gets the port it spoke by" implicit
 check "it is deleted" says b 'SUCCESS 0 .*' map proto=17 port=4500 life=0
 check "c takes a lease" dhcp c tc
 check "and maps a port" says c 'SUCCESS .* 9300 .*' map port=80 ext=9300
+C=$(lease_word c ip)
+ipn b addr add "$C/32" dev tb
+refute "b, who speaks with c's address, has no answer" says b '.*' map port=90 src="$C"
+ipn b addr del "$C/32" dev tb
+check "and is counted" test "$(tx_drop gw/lab gw-spoofed)" -ge 1
+refute "nothing is mapped to c by it" jctl "any(.[]; .to == \"$C:90\")" forward list
 check "its lease ends" ctl lease release lab "$(lease_word c ip)"
 check "so does its mapping" jctl 'all(.[]; .listen != ":9300")' forward list
 
